@@ -1,0 +1,125 @@
+#pragma once
+/*
+ * VmConfig: the definition of a VM as a typed value. Immutable once made, and counted, since views,
+ * operations and the command line hold it at once. It is made from a D-Bus a{sv}
+ * (vm_config_new_from_variant), the same form in which it is given back (vm_config_to_variant) and stored as
+ * JSON (store/definition.h): one table of keys serves all three.
+ *
+ * Everything in it has been validated by form: names, ranges, enumerations, absolute paths, no two devices of
+ * one name. Whether a path exists is asked at Start, not here.
+ */
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/ref.h"
+
+#define VM_NAME_MAX                      64
+#define VM_DESCRIPTION_MAX               1024
+#define VM_VCPUS_MAX                     288
+#define VM_MEMORY_MIN                    (1ULL << 20)
+#define VM_DISKS_MAX                     64
+#define VM_NICS_MAX                      16
+#define VM_CONSOLES_MAX                  8
+#define VM_SERIALS_MAX                   4
+#define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
+
+typedef enum VmMachineType { VM_MACHINE_TYPE_Q35, VM_MACHINE_TYPE_PC, VM_MACHINE_TYPE_MAX } VmMachineType;
+typedef enum VmAccelerator {
+	VM_ACCELERATOR_AUTO,
+	VM_ACCELERATOR_KVM,
+	VM_ACCELERATOR_TCG,
+	VM_ACCELERATOR_MAX
+} VmAccelerator;
+typedef enum DiskFormat { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2, DISK_FORMAT_MAX } DiskFormat;
+typedef enum DiskDevice {
+	DISK_DEVICE_DISK,
+	DISK_DEVICE_CDROM,
+	DISK_DEVICE_FLOPPY,
+	DISK_DEVICE_MAX
+} DiskDevice;
+/* virtio for disks, ide for cdroms, fdc for floppies: the default of each Device, and for now the only one.
+ */
+typedef enum DiskBus { DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC, DISK_BUS_MAX } DiskBus;
+typedef enum ConsoleType { CONSOLE_TYPE_SERIAL, CONSOLE_TYPE_VIRTIO, CONSOLE_TYPE_MAX } ConsoleType;
+
+/* The words of the contract. NULL / -EINVAL for what is none. */
+const char *vm_machine_type_to_string(VmMachineType type);
+int vm_machine_type_from_string(const char *s);
+const char *vm_accelerator_to_string(VmAccelerator accelerator);
+int vm_accelerator_from_string(const char *s);
+const char *disk_format_to_string(DiskFormat format);
+int disk_format_from_string(const char *s);
+const char *disk_device_to_string(DiskDevice device);
+int disk_device_from_string(const char *s);
+const char *disk_bus_to_string(DiskBus bus);
+int disk_bus_from_string(const char *s);
+const char *console_type_to_string(ConsoleType type);
+int console_type_from_string(const char *s);
+
+typedef struct DiskConfig {
+	char *name; /* default disk0, cdrom0, floppy0...: the first free number; [A-Za-z][A-Za-z0-9_-]{0,31}
+		     */
+	char *path; /* absolute; "" for a cdrom or floppy without a medium */
+	DiskFormat format;
+	DiskBus bus;
+	DiskDevice device;
+	bool read_only; /* always true for a cdrom */
+} DiskConfig;
+
+typedef struct NicConfig {
+	char *name; /* default nic0... */
+	char *mac;  /* lower case; default made from the VM's UUID and the NIC's name, so it is stable:
+		       52:54:00:... */
+} NicConfig;        /* Type user, Model virtio: the only ones for now */
+
+typedef struct ConsoleConfig {
+	char *name; /* default console0... */
+	ConsoleType type;
+} ConsoleConfig;
+
+typedef struct VmConfig {
+	Ref ref;
+	char *name;
+	char *uuid; /* dashed, lower case; made at random when not given */
+	char *description;
+	uint32_t vcpus;
+	uint64_t memory; /* bytes, a multiple of 1 MiB */
+	VmMachineType machine_type;
+	VmAccelerator accelerator;
+	char *kernel, *initrd, *kernel_command_line; /* "" when not given */
+	bool panic;
+	bool autostart;
+	uint64_t shutdown_timeout_usec; /* 0: no limit */
+	DiskConfig *disks;
+	unsigned n_disks;
+	NicConfig *nics;
+	unsigned n_nics;
+	ConsoleConfig *consoles;
+	unsigned n_consoles;
+} VmConfig;
+
+/* Any thread that has a reference. */
+VmConfig *vm_config_ref(VmConfig *config);
+VmConfig *vm_config_unref(VmConfig *config);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmConfig, vm_config_unref)
+
+/* Any thread: reads a definition. `dict` is an a{sv}, hostile. 0, or with *ret_complaint set (culprit first,
+ * as in "Disks[0].Path: must be absolute", the caller frees): -EINVAL     InvalidConfig: unknown (with a
+ * suggestion), repeated, ill-typed or missing key, bad value -EOPNOTSUPP NotSupported: a key or value of the
+ * contract that this version does not carry out yet -EFBIG      InvalidConfig: over VM_CONFIG_SIZE_MAX */
+int vm_config_new_from_variant(GVariant *dict, VmConfig **ret_config, char **ret_complaint);
+
+/* Any thread: the whole definition, all defaults in, as DefineVM takes it. A floating reference. */
+GVariant *vm_config_to_variant(const VmConfig *config);
+
+/* Any thread: a copy with one thing changed. */
+VmConfig *vm_config_with_autostart(const VmConfig *config, bool autostart);
+
+/* Any thread: whether the name is one (1-64 letters, digits, `._-`, first a letter or digit, not of a UUID's
+ * form). With *ret_complaint set when it is not. */
+bool vm_name_is_valid(const char *name, char **ret_complaint);
+
+/* Any thread: dashed or 32 hex digits, any case, to the dashed lower-case form (37 bytes). False: no UUID. */
+bool vm_uuid_normalize(const char *text, char ret_uuid[static 37]);

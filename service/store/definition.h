@@ -1,0 +1,72 @@
+#pragma once
+/*
+ * Definitions on disk: one JSON file per VM, `<state-dir>/vms/<uuid>.json`:
+ *
+ *   { "FormatVersion": 1, "OwnerUID": 0, "Revision": 1, "Config": { ...the keys of the contract... } }
+ *
+ * A definition is written whole to a temporary file, fsynced, renamed over the old one, and the folder is
+ * fsynced: it is durable when state_dir_write() returns 0, and after a crash there is either the old or the
+ * new one. A file that can't be read as a definition is renamed to `<name>.damaged` (a number appended if
+ * that exists) and logged; it never keeps the service from starting. Files of a newer format version, or
+ * with keys of the contract that this version does not carry out, are left in place, untouched and unread,
+ * and logged; so is what is no regular file.
+ *
+ * Any worker, or any thread before threads start; all of it blocks on the file system.
+ */
+#include "store/config.h"
+
+typedef struct Definition {
+	VmConfig *config;
+	uint32_t owner_uid;
+	uint64_t revision; /* 1 for a new one, +1 for each change */
+} Definition;
+
+/* The opened, locked state folder. */
+typedef struct StateDir StateDir;
+
+/* Opens `path` (made with mode 0700 if it is missing, with its parents), takes the lock (flock(2) on
+ * `<path>/lock`, held until state_dir_free()), makes vms/, removes temporary files left by a crash. 0;
+ * -EWOULDBLOCK: another roostd has it; or a negative errno, with *ret_complaint naming the path. */
+int state_dir_open(const char *path, StateDir **ret_dir, char **ret_complaint);
+StateDir *state_dir_free(StateDir *dir);
+
+typedef void (*DefinitionFunc)(Definition *definition, void *user);
+/* Reads all definitions, in the order of file names; `func` borrows each. Two definitions of one name: the
+ * one with the later file name is set aside as damaged. Damaged files are set aside as above. 0, or a
+ * negative errno when the folder can't be read. */
+int state_dir_load(StateDir *dir, DefinitionFunc func, void *user);
+
+/* Durable when it returns 0. Negative errno: the old definition is as it was (but if it is the fsync of the
+ * folder that failed, after a crash either may be there). -EEXIST: in its place is a file that
+ * state_dir_load() left unread. */
+int state_dir_write(StateDir *dir, const VmConfig *config, uint32_t owner_uid, uint64_t revision);
+
+/* Durable when it returns 0. -ENOENT: there was none. */
+int state_dir_remove(StateDir *dir, const char *uuid);
+
+/* ---- the run-time folder: what is true until the host restarts ---- */
+typedef struct RuntimeDir RuntimeDir;
+
+/* `path` is made with mode 0700 if missing, with parents. */
+int runtime_dir_open(const char *path, RuntimeDir **ret_dir, char **ret_complaint);
+RuntimeDir *runtime_dir_free(RuntimeDir *dir);
+
+/* The folder of one VM, `<runtime-dir>/vm/<uuid>`, made if missing, its old sockets removed. *ret_path: the
+ * caller frees. */
+int runtime_dir_make_vm(RuntimeDir *dir, const char *uuid, char **ret_path);
+/* Where it is, or would be; does not block. The caller frees. */
+char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid);
+/* Removes it with all that is in it (one level). -ENOENT is 0. */
+int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid);
+
+/* Which process is the VM's QEMU: written before the process is let go on, read by a later roostd. */
+typedef struct ProcessRecord {
+	int32_t pid;
+	uint64_t start_time; /* field 22 of /proc/PID/stat: proves that the pid was not given to another
+				process */
+	uint64_t epoch;
+	VmAccelerator accelerator; /* as run */
+} ProcessRecord;
+int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);
+/* -ENOENT: none. A damaged record: -EBADMSG. */
+int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record);

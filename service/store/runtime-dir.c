@@ -1,0 +1,187 @@
+/*
+ * The run-time folder: for each VM that runs, a folder with its sockets and the record of its QEMU process.
+ * It is on a file system that does not outlive the host's boot, and neither do the processes: whole files
+ * matter here, durable ones don't.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/definition.h"
+#include "store/file.h"
+#include "util/fd.h"
+#include "util/json.h"
+#include "util/thread.h"
+
+#define RECORD_NAME     "process"
+#define RECORD_SIZE_MAX 4096
+
+struct RuntimeDir {
+	char *path; /* of vm/ */
+	int vm_fd;
+};
+
+RuntimeDir *runtime_dir_free(RuntimeDir *dir)
+{
+	if (!dir)
+		return NULL;
+	fd_close(&dir->vm_fd);
+	g_free(dir->path);
+	g_free(dir);
+	return NULL;
+}
+
+int runtime_dir_open(const char *path, RuntimeDir **ret_dir, char **ret_complaint)
+{
+	g_autofree char *absolute = g_canonicalize_filename(path, NULL);
+	autofd int fd = file_open_dir(absolute);
+	autofd int vm_fd = -1;
+	RuntimeDir *dir;
+
+	if (fd < 0) {
+		*ret_complaint = g_strdup_printf(
+			"%s: can't make or open the run-time folder: %s", absolute, g_strerror(-fd));
+		return fd;
+	}
+	vm_fd = file_open_dir_at(fd, "vm", true);
+	if (vm_fd < 0) {
+		*ret_complaint =
+			g_strdup_printf("%s/vm: can't make or open: %s", absolute, g_strerror(-vm_fd));
+		return vm_fd;
+	}
+	dir = g_new0(RuntimeDir, 1);
+	dir->path = g_build_filename(absolute, "vm", NULL);
+	dir->vm_fd = g_steal_fd(&vm_fd);
+	*ret_dir = dir;
+	return 0;
+}
+
+/* The fd or a negative errno. */
+static int open_vm(const RuntimeDir *dir, const char *uuid, bool make)
+{
+	char normal[37];
+
+	if (!vm_uuid_normalize(uuid, normal) || strcmp(uuid, normal) != 0)
+		return -EINVAL;
+	return file_open_dir_at(dir->vm_fd, uuid, make);
+}
+
+char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid)
+{
+	return g_build_filename(dir->path, uuid, NULL);
+}
+
+int runtime_dir_make_vm(RuntimeDir *dir, const char *uuid, char **ret_path)
+{
+	autofd int fd = open_vm(dir, uuid, true);
+	g_autoptr(GPtrArray) names = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = file_list_dir(fd, &names);
+	if (r < 0)
+		return r;
+	file_remove_temporary(fd, names);
+	for (unsigned i = 0; i < names->len; i++) {
+		struct stat st;
+
+		if (fstatat(fd, names->pdata[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) &&
+			unlinkat(fd, names->pdata[i], 0) < 0)
+			return -errno;
+	}
+	*ret_path = runtime_dir_vm_path(dir, uuid);
+	return 0;
+}
+
+int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid)
+{
+	autofd int fd = open_vm(dir, uuid, false);
+	g_autoptr(GPtrArray) names = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	r = file_list_dir(fd, &names);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < names->len; i++)
+		if (unlinkat(fd, names->pdata[i], 0) < 0 && errno != ENOENT)
+			return -errno;
+	if (unlinkat(dir->vm_fd, uuid, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+/* ---- the record of the process ---- */
+int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record)
+{
+	autofd int fd = open_vm(dir, uuid, false);
+	g_autofree char *text = NULL;
+
+	if (fd < 0)
+		return fd;
+	text = g_strdup_printf("{ \"PID\": %d, \"StartTime\": %" G_GUINT64_FORMAT
+			       ", \"Epoch\": %" G_GUINT64_FORMAT ", \"Accelerator\": \"%s\" }\n",
+		record->pid, record->start_time, record->epoch,
+		vm_accelerator_to_string(record->accelerator));
+	return file_replace_at(fd, RECORD_NAME, text, strlen(text), false);
+}
+
+static bool read_number(JsonObject *object, const char *key, gint64 max, gint64 *ret)
+{
+	JsonNode *node = json_object_get_member(object, key);
+
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64)
+		return false;
+	*ret = json_node_get_int(node);
+	return *ret >= 0 && *ret <= max;
+}
+
+static bool parse_record(JsonObject *object, ProcessRecord *ret)
+{
+	JsonNode *accelerator = json_object_get_member(object, "Accelerator");
+	gint64 pid, start_time, epoch;
+	int word;
+
+	if (!read_number(object, "PID", G_MAXINT32, &pid) || pid == 0 ||
+		!read_number(object, "StartTime", G_MAXINT64, &start_time) ||
+		!read_number(object, "Epoch", G_MAXINT64, &epoch))
+		return false;
+	if (!accelerator || !JSON_NODE_HOLDS_VALUE(accelerator) ||
+		json_node_get_value_type(accelerator) != G_TYPE_STRING)
+		return false;
+	word = vm_accelerator_from_string(json_node_get_string(accelerator));
+	if (word < 0)
+		return false;
+	*ret = (ProcessRecord){.pid = (int32_t)pid,
+		.start_time = (uint64_t)start_time,
+		.epoch = (uint64_t)epoch,
+		.accelerator = (VmAccelerator)word};
+	return true;
+}
+
+int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record)
+{
+	autofd int fd = open_vm(dir, uuid, false);
+	g_autoptr(JsonNode) root = NULL;
+	g_autofree char *text = NULL;
+	size_t size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = fd_read_file_at(fd, RECORD_NAME, RECORD_SIZE_MAX, &text, &size);
+	/* What is no regular file, or too large a one, is no record of ours. */
+	if (r == -EFBIG || r == -EINVAL || r == -EISDIR || r == -ELOOP || r == -ENXIO)
+		return -EBADMSG;
+	if (r < 0)
+		return r;
+	r = json_parse(text, size, RECORD_SIZE_MAX, 2, &root);
+	if (r < 0 || !JSON_NODE_HOLDS_OBJECT(root) || !parse_record(json_node_get_object(root), ret_record))
+		return -EBADMSG;
+	return 0;
+}

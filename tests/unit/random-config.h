@@ -1,0 +1,187 @@
+#pragma once
+/* Random definitions, for tests that hold for all of them; and what makes two of them equal. */
+#include <glib.h>
+
+#include "store/config.h"
+
+static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
+{
+	g_assert_cmpuint(a->n_disks, ==, b->n_disks);
+	for (unsigned i = 0; i < a->n_disks; i++) {
+		g_assert_cmpstr(a->disks[i].name, ==, b->disks[i].name);
+		g_assert_cmpstr(a->disks[i].path, ==, b->disks[i].path);
+		g_assert_cmpint(a->disks[i].format, ==, b->disks[i].format);
+		g_assert_cmpint(a->disks[i].bus, ==, b->disks[i].bus);
+		g_assert_cmpint(a->disks[i].device, ==, b->disks[i].device);
+		g_assert_cmpint(a->disks[i].read_only, ==, b->disks[i].read_only);
+	}
+	g_assert_cmpuint(a->n_nics, ==, b->n_nics);
+	for (unsigned i = 0; i < a->n_nics; i++) {
+		g_assert_cmpstr(a->nics[i].name, ==, b->nics[i].name);
+		g_assert_cmpstr(a->nics[i].mac, ==, b->nics[i].mac);
+	}
+	g_assert_cmpuint(a->n_consoles, ==, b->n_consoles);
+	for (unsigned i = 0; i < a->n_consoles; i++) {
+		g_assert_cmpstr(a->consoles[i].name, ==, b->consoles[i].name);
+		g_assert_cmpint(a->consoles[i].type, ==, b->consoles[i].type);
+	}
+}
+
+static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
+{
+	g_assert_cmpstr(a->name, ==, b->name);
+	g_assert_cmpstr(a->uuid, ==, b->uuid);
+	g_assert_cmpstr(a->description, ==, b->description);
+	g_assert_cmpuint(a->vcpus, ==, b->vcpus);
+	g_assert_cmpuint(a->memory, ==, b->memory);
+	g_assert_cmpint(a->machine_type, ==, b->machine_type);
+	g_assert_cmpint(a->accelerator, ==, b->accelerator);
+	g_assert_cmpstr(a->kernel, ==, b->kernel);
+	g_assert_cmpstr(a->initrd, ==, b->initrd);
+	g_assert_cmpstr(a->kernel_command_line, ==, b->kernel_command_line);
+	g_assert_cmpint(a->panic, ==, b->panic);
+	g_assert_cmpint(a->autostart, ==, b->autostart);
+	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
+	assert_equal_devices(a, b);
+}
+
+static bool maybe(void)
+{
+	return g_test_rand_bit();
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)g_test_rand_int_range(0, (gint32)n);
+}
+
+static void add(GVariantBuilder *builder, const char *key, GVariant *value)
+{
+	g_variant_builder_add(builder, "{sv}", key, value);
+}
+
+static char *random_text(unsigned max, bool with_controls)
+{
+	GString *text = g_string_new(NULL);
+
+	for (unsigned n = below(max); n > 0; n--)
+		g_string_append_unichar(text, maybe()         ? 0x20 + below(95)
+					      : with_controls ? 1 + below(300)
+							      : 0xa0 + below(300));
+	return g_string_free(text, FALSE);
+}
+
+static void add_text(
+	GVariantBuilder *builder, const char *key, const char *start, unsigned max, bool with_controls)
+{
+	g_autofree char *text = random_text(max, with_controls);
+
+	add(builder, key, g_variant_new_take_string(g_strconcat(start, text, NULL)));
+}
+
+static void add_device_name(GVariantBuilder *builder, unsigned i)
+{
+	static const char *const words[] = {"disk", "nic", "console", "cdrom", "floppy", "X-_"};
+
+	/* Words and numbers that meet those of the defaults. */
+	if (maybe())
+		add(builder, "Name", g_variant_new_take_string(g_strdup_printf("%s%u", words[below(6)], i)));
+}
+
+static GVariant *random_disks(void)
+{
+	unsigned n_of[DISK_DEVICE_MAX] = {0, 0, 0};
+	GVariantBuilder disks;
+
+	g_variant_builder_init(&disks, G_VARIANT_TYPE("aa{sv}"));
+	for (unsigned i = 0, n = below(8); i < n; i++) {
+		DiskDevice device = (DiskDevice)below(DISK_DEVICE_MAX);
+
+		if (device != DISK_DEVICE_DISK && ++n_of[device] > 2)
+			device = DISK_DEVICE_DISK;
+		g_variant_builder_open(&disks, G_VARIANT_TYPE_VARDICT);
+		add_device_name(&disks, i);
+		if (device == DISK_DEVICE_DISK || maybe())
+			add_text(&disks, "Path", "/", 60, false);
+		add(&disks, "Format",
+			g_variant_new_string(disk_format_to_string((DiskFormat)below(DISK_FORMAT_MAX))));
+		if (device != DISK_DEVICE_DISK || maybe())
+			add(&disks, "Device", g_variant_new_string(disk_device_to_string(device)));
+		if (device != DISK_DEVICE_CDROM && maybe())
+			add(&disks, "ReadOnly", g_variant_new_boolean(maybe()));
+		g_variant_builder_close(&disks);
+	}
+	return g_variant_builder_end(&disks);
+}
+
+static GVariant *random_nics(void)
+{
+	GVariantBuilder nics;
+
+	g_variant_builder_init(&nics, G_VARIANT_TYPE("aa{sv}"));
+	for (unsigned i = 0, n = below(6); i < n; i++) {
+		g_variant_builder_open(&nics, G_VARIANT_TYPE_VARDICT);
+		add_device_name(&nics, i);
+		if (maybe())
+			add(&nics, "MAC",
+				g_variant_new_take_string(g_strdup_printf(
+					"%02X:%02x:00:00:00:%02x", below(120) * 2 + 2, below(256), i)));
+		if (maybe())
+			add(&nics, "Type", g_variant_new_string("user"));
+		g_variant_builder_close(&nics);
+	}
+	return g_variant_builder_end(&nics);
+}
+
+static GVariant *random_consoles(void)
+{
+	GVariantBuilder consoles;
+
+	g_variant_builder_init(&consoles, G_VARIANT_TYPE("aa{sv}"));
+	for (unsigned i = 0, n = below(9); i < n; i++) {
+		g_variant_builder_open(&consoles, G_VARIANT_TYPE_VARDICT);
+		add_device_name(&consoles, i);
+		if (i >= 4 || maybe())
+			add(&consoles, "Type", g_variant_new_string(i < 4 ? "serial" : "virtio"));
+		g_variant_builder_close(&consoles);
+	}
+	return g_variant_builder_end(&consoles);
+}
+
+static GVariant *random_config_dict(void)
+{
+	GVariantBuilder builder;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE_VARDICT);
+	if (maybe())
+		add(&builder, "Disks", random_disks());
+	add(&builder, "Name", g_variant_new_take_string(g_strdup_printf("vm-%u", below(1000000))));
+	if (maybe())
+		add(&builder, "UUID", g_variant_new_take_string(g_uuid_string_random()));
+	if (maybe())
+		add_text(&builder, "Description", "", 300, true);
+	if (maybe())
+		add(&builder, "VCPUs", g_variant_new_uint32(1 + below(255)));
+	add(&builder, "Memory", g_variant_new_uint64((1ULL + below(1 << 24)) << 20));
+	if (maybe())
+		add(&builder, "MachineType", g_variant_new_string(maybe() ? "q35" : "pc"));
+	if (maybe())
+		add(&builder, "Accelerator",
+			g_variant_new_string(vm_accelerator_to_string((VmAccelerator)below(3))));
+	if (maybe()) {
+		add_text(&builder, "Kernel", "/", 80, false);
+		add_text(&builder, "Initrd", "/", 80, false);
+		add_text(&builder, "KernelCommandLine", "", 400, false);
+	}
+	if (maybe())
+		add(&builder, "NICs", random_nics());
+	if (maybe())
+		add(&builder, "Consoles", random_consoles());
+	if (maybe())
+		add(&builder, "Panic", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(&builder, "ShutdownTimeout", g_variant_new_uint64((uint64_t)below(1 << 30) * 1000));
+	return g_variant_ref_sink(g_variant_builder_end(&builder));
+}

@@ -1,0 +1,577 @@
+/*
+ * Definitions as values: what is refused and in which words, what is filled in, and that what is given back
+ * is taken again and means the same.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "random-config.h"
+#include "store/config-keys.h"
+
+#define BASE "'Name': <'web'>, 'Memory': <uint64 1073741824>"
+#define DISK "'Path': <'/a'>, 'Format': <'raw'>"
+
+static GVariant *parse_dict(const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	GVariant *dict = g_variant_parse(NULL, text, NULL, NULL, &error);
+
+	if (error)
+		g_error("%s: %s", text, error->message);
+	return dict;
+}
+
+static VmConfig *config_from_text(const char *text)
+{
+	g_autoptr(GVariant) dict = parse_dict(text);
+	g_autofree char *complaint = NULL;
+	VmConfig *config = NULL;
+	int r = vm_config_new_from_variant(dict, &config, &complaint);
+
+	g_assert_cmpstr(complaint, ==, NULL);
+	g_assert_cmpint(r, ==, 0);
+	return config;
+}
+
+static void assert_refused(GVariant *dict, int error, const char *expected)
+{
+	g_autofree char *complaint = NULL;
+	VmConfig *config = NULL;
+	int r = vm_config_new_from_variant(dict, &config, &complaint);
+
+	g_assert_cmpstr(complaint, ==, expected);
+	g_assert_cmpint(r, ==, error);
+	g_assert_null(config);
+}
+
+/* ---- refusals ---- */
+static const struct {
+	const char *dict;
+	int error;
+	const char *complaint;
+} refusals[] = {
+	/* The dict itself. */
+	{"'x'", -EINVAL, "config: has type 's', needs 'a{sv}'"},
+	{"@as []", -EINVAL, "config: has type 'as', needs 'a{sv}'"},
+	{"@a{sv} {}", -EINVAL, "Name: is required"},
+	{"{'Name': <'web'>}", -EINVAL, "Memory: is required"},
+	{"{'Memory': <uint64 1048576>}", -EINVAL, "Name: is required"},
+	/* Unknown, misspelt, repeated and ill-typed keys, in the order of the dict. */
+	{"{'Memroy': <uint64 1048576>}", -EINVAL, "Memroy: unknown key; did you mean 'Memory'?"},
+	{"{'memory': <uint64 1048576>}", -EINVAL, "memory: unknown key; did you mean 'Memory'?"},
+	{"{'cpus': <uint32 1>}", -EINVAL, "cpus: unknown key; did you mean 'VCPUs'?"},
+	{"{'KernelComandLine': <'a'>}", -EINVAL,
+		"KernelComandLine: unknown key; did you mean 'KernelCommandLine'?"},
+	{"{'kernelcmdline': <'a'>}", -EINVAL, "kernelcmdline: unknown key"},
+	{"{'Nmae': <'a'>, 'Memory': <'b'>}", -EINVAL, "Nmae: unknown key; did you mean 'Name'?"},
+	{"{'Memory': <'b'>, 'Nmae': <'a'>}", -EINVAL, "Memory: has type 's', needs 't'"},
+	{"{'Bogus': <true>}", -EINVAL, "Bogus: unknown key"},
+	{"{'': <true>}", -EINVAL, ": unknown key"},
+	{"{'a\\nb': <true>}", -EINVAL, "a\\x0ab: unknown key"},
+	{"{'0123456789012345678901234567890123456789012345678901234567890123456789': <true>}", -EINVAL,
+		"0123456789012345678901234567890123456789012345678901234567890123...: unknown key"},
+	{"{" BASE ", 'Name': <'web'>}", -EINVAL, "Name: is given twice"},
+	{"{" BASE ", 'Disks': <@aa{sv} []>, 'Disks': <@aa{sv} []>}", -EINVAL, "Disks: is given twice"},
+	{"{'Name': <b'web'>}", -EINVAL, "Name: has type 'ay', needs 's'"},
+	{"{'Name': <<'web'>>}", -EINVAL, "Name: has type 'v', needs 's'"},
+	{"{'VCPUs': <uint64 1>}", -EINVAL, "VCPUs: has type 't', needs 'u'"},
+	{"{'VCPUs': <1>}", -EINVAL, "VCPUs: has type 'i', needs 'u'"},
+	{"{'Autostart': <1>}", -EINVAL, "Autostart: has type 'i', needs 'b'"},
+	{"{'Disks': <@as []>}", -EINVAL, "Disks: has type 'as', needs 'aa{sv}'"},
+	{"{'Disks': <@a{sv} {}>}", -EINVAL, "Disks: has type 'a{sv}', needs 'aa{sv}'"},
+	/* Names. */
+	{"{'Name': <''>}", -EINVAL, "Name: is empty"},
+	{"{'Name': <'a/b'>}", -EINVAL,
+		"Name: 'a/b' must be of letters, digits, '.', '_' and '-', the first a letter or digit"},
+	{"{'Name': <'..'>}", -EINVAL,
+		"Name: '..' must be of letters, digits, '.', '_' and '-', the first a letter or digit"},
+	{"{'Name': <'web\\n'>}", -EINVAL,
+		"Name: 'web\\x0a' must be of letters, digits, '.', '_' and '-', the first a letter or digit"},
+	{"{'Name': <'-web'>}", -EINVAL,
+		"Name: '-web' must be of letters, digits, '.', '_' and '-', the first a letter or digit"},
+	{"{'Name': <'w\u00e9b'>}", -EINVAL,
+		"Name: 'w\u00e9b' must be of letters, digits, '.', '_' and '-', the first a letter or digit"},
+	{"{'Name': <'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'>}", -EINVAL,
+		"Name: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...' has more than "
+		"64 characters"},
+	{"{'Name': <'01234567-89AB-cdef-0123-456789abcdef'>}", -EINVAL,
+		"Name: '01234567-89AB-cdef-0123-456789abcdef' has the form of a UUID"},
+	{"{'Name': <'0123456789ABcdef0123456789abcdef'>}", -EINVAL,
+		"Name: '0123456789ABcdef0123456789abcdef' has the form of a UUID"},
+	{"{'UUID': <'01234567-89ab-cdef-0123-456789abcde'>}", -EINVAL,
+		"UUID: '01234567-89ab-cdef-0123-456789abcde' is not a UUID (32 hex digits, or 8-4-4-4-12 of "
+		"them)"},
+	{"{'UUID': <''>}", -EINVAL, "UUID: '' is not a UUID (32 hex digits, or 8-4-4-4-12 of them)"},
+	{"{'UUID': <'../../../etc/passwd'>}", -EINVAL,
+		"UUID: '../../../etc/passwd' is not a UUID (32 hex digits, or 8-4-4-4-12 of them)"},
+	/* Numbers at their limits. */
+	{"{'VCPUs': <uint32 0>}", -EINVAL, "VCPUs: 0 is not between 1 and 288"},
+	{"{'VCPUs': <uint32 289>}", -EINVAL, "VCPUs: 289 is not between 1 and 288"},
+	{"{'VCPUs': <uint32 4294967295>}", -EINVAL, "VCPUs: 4294967295 is not between 1 and 288"},
+	{"{" BASE ", 'MachineType': <'pc'>, 'VCPUs': <uint32 256>}", -EINVAL,
+		"VCPUs: 256 are more than the 255 that MachineType 'pc' takes"},
+	{"{'Memory': <uint64 0>}", -EINVAL,
+		"Memory: 0 bytes are not between 1 MiB and 16 TiB (the unit is bytes)"},
+	{"{'Memory': <uint64 1048575>}", -EINVAL,
+		"Memory: 1048575 bytes are not between 1 MiB and 16 TiB (the unit is bytes)"},
+	{"{'Memory': <uint64 1048577>}", -EINVAL,
+		"Memory: 1048577 bytes are not a multiple of 1 MiB (1048576)"},
+	{"{'Memory': <uint64 17592187092992>}", -EINVAL,
+		"Memory: 17592187092992 bytes are not between 1 MiB and 16 TiB (the unit is bytes)"},
+	{"{'ShutdownTimeout': <uint64 31536000000001>}", -EINVAL,
+		"ShutdownTimeout: 31536000000001 is not between 0 and 31536000000000"},
+	{"{'ShutdownTimeout': <uint64 18446744073709551615>}", -EINVAL,
+		"ShutdownTimeout: 18446744073709551615 is not between 0 and 31536000000000"},
+	/* Words. */
+	{"{'MachineType': <'q36'>}", -EINVAL, "MachineType: 'q36' is not one of 'q35', 'pc'"},
+	{"{'MachineType': <'Q35'>}", -EINVAL, "MachineType: 'Q35' is not one of 'q35', 'pc'"},
+	{"{'Accelerator': <''>}", -EINVAL, "Accelerator: '' is not one of 'auto', 'kvm', 'tcg'"},
+	{"{'Display': <'vga'>}", -EINVAL, "Display: 'vga' is not 'none'"},
+	{"{'Display': <'vnc'>}", -EOPNOTSUPP, "Display: 'vnc' is not supported by this version yet"},
+	{"{'Display': <'spice'>}", -EOPNOTSUPP, "Display: 'spice' is not supported by this version yet"},
+	/* Keys of the contract that are not carried out yet. */
+	{"{'Watchdog': <'i6300esb'>}", -EOPNOTSUPP, "Watchdog: not supported by this version yet"},
+	{"{'CPUModel': <'host'>}", -EOPNOTSUPP, "CPUModel: not supported by this version yet"},
+	{"{'Firmware': <'bios'>}", -EOPNOTSUPP, "Firmware: not supported by this version yet"},
+	{"{'Metadata': <@a{ss} {}>}", -EOPNOTSUPP, "Metadata: not supported by this version yet"},
+	{"{'QemuArguments': <@as []>}", -EOPNOTSUPP, "QemuArguments: not supported by this version yet"},
+	{"{'OnHostSleep': <'pause'>}", -EOPNOTSUPP, "OnHostSleep: not supported by this version yet"},
+	{"{'RNG': <true>}", -EOPNOTSUPP, "RNG: not supported by this version yet"},
+	{"{'Disks': <[{'Cache': <'none'>}]>}", -EOPNOTSUPP,
+		"Disks[0].Cache: not supported by this version yet"},
+	{"{'Disks': <[{" DISK ", 'IOThread': <true>}]>}", -EOPNOTSUPP,
+		"Disks[0].IOThread: not supported by this version yet"},
+	{"{'Disks': <[{'Bus': <'sata'>}]>}", -EOPNOTSUPP,
+		"Disks[0].Bus: 'sata' is not supported by this version yet"},
+	{"{'NICs': <[{'Bridge': <'br0'>}]>}", -EOPNOTSUPP,
+		"NICs[0].Bridge: not supported by this version yet"},
+	{"{'NICs': <[{'Type': <'tap'>}]>}", -EOPNOTSUPP,
+		"NICs[0].Type: 'tap' is not supported by this version yet"},
+	{"{'NICs': <[{'Type': <'none'>}]>}", -EOPNOTSUPP,
+		"NICs[0].Type: 'none' is not supported by this version yet"},
+	{"{'NICs': <[{'Model': <'e1000'>}]>}", -EOPNOTSUPP,
+		"NICs[0].Model: 'e1000' is not supported by this version yet"},
+	/* What is run from a kernel. */
+	{"{'Kernel': <'vmlinuz'>}", -EINVAL, "Kernel: 'vmlinuz' is not an absolute path"},
+	{"{'Kernel': <'/boot/a\\nb'>}", -EINVAL, "Kernel: has a control character"},
+	{"{" BASE ", 'Initrd': <'/i'>}", -EINVAL, "Initrd: needs Kernel"},
+	{"{" BASE ", 'Initrd': <'/i'>, 'Kernel': <''>}", -EINVAL, "Initrd: needs Kernel"},
+	{"{" BASE ", 'KernelCommandLine': <'quiet'>}", -EINVAL, "KernelCommandLine: needs Kernel"},
+	{"{'Initrd': <'/i'>}", -EINVAL, "Initrd: needs Kernel"},
+	{"{'KernelCommandLine': <'a\\nb'>}", -EINVAL, "KernelCommandLine: has a control character"},
+	/* Disks. */
+	{"{'Disks': <[@a{sv} {}]>}", -EINVAL, "Disks[0].Path: is required for a disk"},
+	{"{'Disks': <[{'Path': <'/a'>}]>}", -EINVAL, "Disks[0].Format: is required"},
+	{"{'Disks': <[{'Format': <'raw'>}]>}", -EINVAL, "Disks[0].Path: is required for a disk"},
+	{"{'Disks': <[{'Path': <''>, 'Format': <'raw'>}]>}", -EINVAL,
+		"Disks[0].Path: is empty, and a disk needs one"},
+	{"{'Disks': <[{'Device': <'cdrom'>}]>}", -EINVAL, "Disks[0].Format: is required"},
+	{"{'Disks': <[{'Path': <'a.img'>}]>}", -EINVAL, "Disks[0].Path: 'a.img' is not an absolute path"},
+	{"{'Disks': <[{" DISK "}, {'Format': <'vmdk'>}]>}", -EINVAL,
+		"Disks[1].Format: 'vmdk' is not one of 'raw', 'qcow2'"},
+	{"{'Disks': <[{'Fromat': <'raw'>}]>}", -EINVAL,
+		"Disks[0].Fromat: unknown key; did you mean 'Format'?"},
+	{"{'Disks': <[{'Format': <'raw'>, 'Format': <'raw'>}]>}", -EINVAL, "Disks[0].Format: is given twice"},
+	{"{'Disks': <[{'ReadOnly': <'yes'>}]>}", -EINVAL, "Disks[0].ReadOnly: has type 's', needs 'b'"},
+	{"{'Disks': <[{" DISK ", 'Bus': <'ide'>}]>}", -EINVAL,
+		"Disks[0].Bus: a disk is on 'virtio', not on 'ide'"},
+	{"{'Disks': <[{" DISK ", 'Device': <'cdrom'>, 'Bus': <'virtio'>}]>}", -EINVAL,
+		"Disks[0].Bus: a cdrom is on 'ide', not on 'virtio'"},
+	{"{'Disks': <[{" DISK ", 'Device': <'cdrom'>, 'ReadOnly': <false>}]>}", -EINVAL,
+		"Disks[0].ReadOnly: a cdrom is always read-only"},
+	{"{'Disks': <[{" DISK ", 'Device': <'tape'>}]>}", -EINVAL,
+		"Disks[0].Device: 'tape' is not one of 'disk', 'cdrom', 'floppy'"},
+	{"{'Disks': <[{'Name': <'disk0'>, " DISK "}, {'Name': <'disk0'>, " DISK "}]>}", -EINVAL,
+		"Disks[1].Name: 'disk0' is already the name of Disks[0]"},
+	{"{'Disks': <[{'Name': <'0disk'>}]>}", -EINVAL,
+		"Disks[0].Name: '0disk' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+	{"{'Disks': <[{'Name': <''>}]>}", -EINVAL,
+		"Disks[0].Name: '' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+	{"{'Disks': <[{'Name': <'a,b=c'>}]>}", -EINVAL,
+		"Disks[0].Name: 'a,b=c' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+	{"{'Disks': <[{'Name': <'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'>}]>}", -EINVAL,
+		"Disks[0].Name: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' must be of 1 to 32 letters, digits, '_' "
+		"and '-', "
+		"the first a letter"},
+	{"{'Disks': <[{'Device': <'floppy'>, 'Format': <'raw'>}, {'Device': <'floppy'>, 'Format': <'raw'>}, "
+	 "{'Device': <'floppy'>, 'Format': <'raw'>}]>}",
+		-EINVAL, "Disks[2].Device: at most 2 floppies are allowed"},
+	/* NICs. */
+	{"{'NICs': <[{'MAC': <'52:54:00:12:34'>}]>}", -EINVAL,
+		"NICs[0].MAC: '52:54:00:12:34' is not a MAC address (xx:xx:xx:xx:xx:xx)"},
+	{"{'NICs': <[{'MAC': <'52-54-00-12-34-56'>}]>}", -EINVAL,
+		"NICs[0].MAC: '52-54-00-12-34-56' is not a MAC address (xx:xx:xx:xx:xx:xx)"},
+	{"{'NICs': <[{'MAC': <''>}]>}", -EINVAL, "NICs[0].MAC: '' is not a MAC address (xx:xx:xx:xx:xx:xx)"},
+	{"{'NICs': <[{'MAC': <'53:54:00:12:34:56'>}]>}", -EINVAL,
+		"NICs[0].MAC: '53:54:00:12:34:56' is a multicast address"},
+	{"{'NICs': <[{'MAC': <'FF:FF:FF:FF:FF:FF'>}]>}", -EINVAL,
+		"NICs[0].MAC: 'FF:FF:FF:FF:FF:FF' is a multicast address"},
+	{"{'NICs': <[{'MAC': <'00:00:00:00:00:00'>}]>}", -EINVAL,
+		"NICs[0].MAC: '00:00:00:00:00:00' is the address of nobody"},
+	{"{'NICs': <[{'MAC': <'52:54:00:aa:34:56'>}, {'MAC': <'52:54:00:AA:34:56'>}]>}", -EINVAL,
+		"NICs[1].MAC: '52:54:00:aa:34:56' is already the address of NICs[0]"},
+	{"{'NICs': <[{'Type': <'users'>}]>}", -EINVAL, "NICs[0].Type: 'users' is not 'user'"},
+	{"{'NICs': <[{'Name': <'n'>}, {'Name': <'n'>}]>}", -EINVAL,
+		"NICs[1].Name: 'n' is already the name of NICs[0]"},
+	/* Consoles. */
+	{"{'Consoles': <[{'Type': <'usb'>}]>}", -EINVAL,
+		"Consoles[0].Type: 'usb' is not one of 'serial', 'virtio'"},
+	{"{'Consoles': <[@a{sv} {}, {}, {}, {}, {}]>}", -EINVAL,
+		"Consoles[4].Type: at most 4 serial consoles are allowed"},
+	{"{'Consoles': <[@a{sv} {}, {}, {}, {}, {}, {}, {}, {}, {}]>}", -EINVAL,
+		"Consoles: has 9 entries, at most 8 are allowed"},
+	/* What is missing from a device comes with the device, what is missing at the top comes last. */
+	{"{'Disks': <[{'Path': <'/a'>}]>, 'Bogus': <1>}", -EINVAL, "Disks[0].Format: is required"},
+	{"{'NICs': <[@a{sv} {}]>, 'Bogus': <1>}", -EINVAL, "Bogus: unknown key"},
+};
+
+static void test_refusals(void)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(refusals); i++) {
+		g_autoptr(GVariant) dict = parse_dict(refusals[i].dict);
+
+		assert_refused(dict, refusals[i].error, refusals[i].complaint);
+	}
+}
+
+/* Every row without a signature is refused by its name, whatever its value. */
+static void test_refusals_later(void)
+{
+	for (unsigned i = 0; i < config_vm_table.n_keys; i++) {
+		const ConfigKey *key = &config_vm_table.keys[i];
+		g_autofree char *text = g_strdup_printf("{'%s': <true>}", key->name);
+		g_autofree char *expected =
+			g_strdup_printf("%s: not supported by this version yet", key->name);
+		g_autoptr(GVariant) dict = parse_dict(text);
+
+		g_assert_true(!key->signature == (!key->get && !key->list));
+		if (!key->signature)
+			assert_refused(dict, -EOPNOTSUPP, expected);
+	}
+}
+
+static GVariant *dict_with_string(const char *key, size_t length, const char *start)
+{
+	g_autofree char *filler = g_strnfill(length - strlen(start), 'a');
+	g_autofree char *text = g_strconcat(start, filler, NULL);
+	g_autoptr(GVariant) base = parse_dict("{" BASE ", 'Kernel': <'/k'>}");
+	GVariantDict dict;
+
+	g_variant_dict_init(&dict, base);
+	g_variant_dict_insert(&dict, key, "s", text);
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+static void test_lengths(void)
+{
+	static const struct {
+		const char *key, *start;
+		size_t max;
+		const char *complaint;
+	} rows[] = {
+		{"Name", "a", 64, NULL},
+		{"Description", "", 1024, "Description: has 1025 bytes, at most 1024 are allowed"},
+		{"Kernel", "/", 4095, "Kernel: has 4096 bytes, a path at most 4095"},
+		{"Initrd", "/", 4095, "Initrd: has 4096 bytes, a path at most 4095"},
+		{"KernelCommandLine", "", 2047,
+			"KernelCommandLine: has 2048 bytes, at most 2047 are allowed"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autoptr(GVariant) fits = dict_with_string(rows[i].key, rows[i].max, rows[i].start);
+		g_autoptr(GVariant) over = dict_with_string(rows[i].key, rows[i].max + 1, rows[i].start);
+		g_autoptr(VmConfig) config = NULL;
+		g_autofree char *complaint = NULL;
+
+		g_assert_cmpint(vm_config_new_from_variant(fits, &config, &complaint), ==, 0);
+		if (rows[i].complaint)
+			assert_refused(over, -EINVAL, rows[i].complaint);
+	}
+}
+
+static GVariant *dict_with_disks(unsigned n, size_t path_length)
+{
+	GVariantBuilder builder;
+	GVariant *disks;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE("aa{sv}"));
+	for (unsigned i = 0; i < n; i++) {
+		g_autofree char *filler = g_strnfill(path_length - 1, 'a');
+		g_autofree char *path = g_strconcat("/", filler, NULL);
+		GVariantDict disk;
+
+		g_variant_dict_init(&disk, NULL);
+		g_variant_dict_insert(&disk, "Path", "s", path);
+		g_variant_dict_insert(&disk, "Format", "s", "raw");
+		g_variant_builder_add_value(&builder, g_variant_dict_end(&disk));
+	}
+	disks = g_variant_builder_end(&builder);
+	g_variant_builder_init(&builder, G_VARIANT_TYPE_VARDICT);
+	g_variant_builder_add(&builder, "{sv}", "Name", g_variant_new_string("web"));
+	g_variant_builder_add(&builder, "{sv}", "Memory", g_variant_new_uint64(1 << 20));
+	g_variant_builder_add(&builder, "{sv}", "Disks", disks);
+	return g_variant_ref_sink(g_variant_builder_end(&builder));
+}
+
+static void test_sizes(void)
+{
+	g_autoptr(GVariant) fits = dict_with_disks(64, 3900), many = dict_with_disks(65, 2);
+	g_autoptr(GVariant) big = dict_with_disks(64, 4095), grows = dict_with_disks(64, 3985);
+	g_autofree char *complaint = NULL, *grown = NULL;
+	g_autoptr(VmConfig) config = NULL;
+	VmConfig *none = NULL;
+
+	g_assert_cmpint(vm_config_new_from_variant(fits, &config, &complaint), ==, 0);
+	g_assert_cmpuint(config->n_disks, ==, 64);
+	assert_refused(many, -EINVAL, "Disks: has 65 entries, at most 64 are allowed");
+
+	g_assert_cmpuint(g_variant_get_size(big), >, VM_CONFIG_SIZE_MAX);
+	g_assert_cmpint(vm_config_new_from_variant(big, &none, &complaint), ==, -EFBIG);
+	g_assert_true(g_str_has_prefix(complaint, "config: has 26"));
+	g_assert_true(g_str_has_suffix(complaint, " bytes, at most 262144 are allowed"));
+
+	/* It fits as it comes, but not with the defaults in: it could not be taken again. */
+	g_assert_cmpuint(g_variant_get_size(grows), <, VM_CONFIG_SIZE_MAX);
+	g_assert_cmpint(vm_config_new_from_variant(grows, &none, &grown), ==, -EFBIG);
+	g_assert_null(none);
+}
+
+/* Bytes that are no GVariant of that type are read as GLib's defaults for them, never as memory elsewhere. */
+static void test_not_normal(void)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		size_t size = (size_t)g_test_rand_int_range(0, 256);
+		uint8_t *bytes = g_malloc(size);
+		g_autofree char *complaint = NULL;
+		g_autoptr(GVariant) dict = NULL;
+		VmConfig *config = NULL;
+
+		for (size_t k = 0; k < size; k++)
+			bytes[k] = (uint8_t)g_test_rand_int_range(0, i % 2 ? 256 : 16);
+		dict = g_variant_ref_sink(
+			g_variant_new_from_data(G_VARIANT_TYPE_VARDICT, bytes, size, FALSE, g_free, bytes));
+		g_assert_cmpint(vm_config_new_from_variant(dict, &config, &complaint), <, 0);
+		g_assert_nonnull(complaint);
+		g_assert_true(g_utf8_validate(complaint, -1, NULL));
+	}
+}
+
+/* ---- what is taken ---- */
+static void test_defaults(void)
+{
+	g_autoptr(VmConfig) config = config_from_text("{" BASE "}");
+	char uuid[37];
+
+	g_assert_cmpstr(config->name, ==, "web");
+	g_assert_true(vm_uuid_normalize(config->uuid, uuid));
+	g_assert_cmpstr(config->uuid, ==, uuid);
+	g_assert_cmpstr(config->description, ==, "");
+	g_assert_cmpuint(config->vcpus, ==, 1);
+	g_assert_cmpuint(config->memory, ==, 1 << 30);
+	g_assert_cmpint(config->machine_type, ==, VM_MACHINE_TYPE_Q35);
+	g_assert_cmpint(config->accelerator, ==, VM_ACCELERATOR_AUTO);
+	g_assert_cmpstr(config->kernel, ==, "");
+	g_assert_cmpstr(config->initrd, ==, "");
+	g_assert_cmpstr(config->kernel_command_line, ==, "");
+	g_assert_false(config->panic || config->autostart);
+	g_assert_cmpuint(config->shutdown_timeout_usec, ==, 90000000);
+	g_assert_cmpuint(config->n_disks + config->n_nics + config->n_consoles, ==, 0);
+}
+
+static void test_limits_taken(void)
+{
+	g_autoptr(VmConfig) q35 =
+		config_from_text("{'Name': <'a'>, 'Memory': <uint64 1048576>, 'VCPUs': <uint32 288>, "
+				 "'ShutdownTimeout': <uint64 0>}");
+	g_autoptr(VmConfig) pc = config_from_text("{'Name': <'0.a_b-c'>, 'Memory': <uint64 17592186044416>, "
+						  "'VCPUs': <uint32 255>, 'MachineType': <'pc'>, "
+						  "'Description': <'two\\nlines'>}");
+
+	g_assert_cmpuint(q35->vcpus, ==, 288);
+	g_assert_cmpuint(q35->shutdown_timeout_usec, ==, 0);
+	g_assert_cmpuint(pc->memory, ==, 16ULL << 40);
+	g_assert_cmpstr(pc->description, ==, "two\nlines");
+}
+
+static void test_devices(void)
+{
+	static const struct {
+		const char *name;
+		DiskBus bus;
+		bool read_only;
+	} disks[] = {
+		{"disk1", DISK_BUS_VIRTIO, false},
+		{"disk0", DISK_BUS_VIRTIO, true},
+		{"cdrom0", DISK_BUS_IDE, true},
+		{"floppy0", DISK_BUS_FDC, false},
+		{"disk2", DISK_BUS_VIRTIO, false},
+	};
+	g_autoptr(VmConfig) config = config_from_text(
+		"{" BASE ", 'Disks': <[{" DISK "}, {" DISK ", 'Name': <'disk0'>, 'ReadOnly': <true>}, "
+		"{'Device': <'cdrom'>, 'Format': <'raw'>}, {'Device': <'floppy'>, 'Format': <'raw'>, 'Bus': "
+		"<'fdc'>}, "
+		"{" DISK "}]>, 'Consoles': <[@a{sv} {}, {'Type': <'virtio'>}]>}");
+
+	g_assert_cmpuint(config->n_disks, ==, G_N_ELEMENTS(disks));
+	for (unsigned i = 0; i < G_N_ELEMENTS(disks); i++) {
+		g_assert_cmpstr(config->disks[i].name, ==, disks[i].name);
+		g_assert_cmpint(config->disks[i].bus, ==, disks[i].bus);
+		g_assert_cmpint(config->disks[i].read_only, ==, disks[i].read_only);
+	}
+	g_assert_cmpstr(config->disks[2].path, ==, "");
+	g_assert_cmpstr(config->consoles[0].name, ==, "console0");
+	g_assert_cmpint(config->consoles[0].type, ==, CONSOLE_TYPE_SERIAL);
+	g_assert_cmpstr(config->consoles[1].name, ==, "console1");
+	g_assert_cmpint(config->consoles[1].type, ==, CONSOLE_TYPE_VIRTIO);
+}
+
+static void test_macs(void)
+{
+	const char *text = "{" BASE ", 'NICs': <[@a{sv} {}, {'MAC': <'02:AB:cd:00:00:01'>}, {}]>, "
+			   "'UUID': <'0123456789ABCDEF0123456789ABCDEF'>}";
+	g_autoptr(VmConfig) one = config_from_text(text), same = config_from_text(text);
+	g_autoptr(VmConfig) clash = NULL;
+	g_autofree char *clash_text = NULL;
+
+	g_assert_cmpstr(one->uuid, ==, "01234567-89ab-cdef-0123-456789abcdef");
+	g_assert_true(g_str_has_prefix(one->nics[0].mac, "52:54:00:"));
+	g_assert_cmpuint(strlen(one->nics[0].mac), ==, 17);
+	g_assert_cmpstr(one->nics[0].mac, ==, same->nics[0].mac);
+	g_assert_cmpstr(one->nics[0].mac, !=, one->nics[2].mac);
+	g_assert_cmpstr(one->nics[1].mac, ==, "02:ab:cd:00:00:01");
+
+	/* The address that would be drawn is taken by another NIC of the VM. */
+	clash_text = g_strdup_printf("{" BASE ", 'NICs': <[@a{sv} {}, {'MAC': <'%s'>}]>, 'UUID': <'%s'>}",
+		one->nics[0].mac, one->uuid);
+	clash = config_from_text(clash_text);
+	g_assert_cmpstr(clash->nics[1].mac, ==, one->nics[0].mac);
+	g_assert_cmpstr(clash->nics[0].mac, !=, one->nics[0].mac);
+	g_assert_true(g_str_has_prefix(clash->nics[0].mac, "52:54:00:"));
+}
+
+static void test_uuids(void)
+{
+	static const char *const bad[] = {"", "0", "0123456789abcdef0123456789abcde",
+		"0123456789abcdef0123456789abcdef0", "01234567-89ab-cdef-0123-456789abcdefa",
+		"01234567-89ab-cdef-0123456789abcdef-", "01234567-89ab-cdef-0123_456789abcdef",
+		"g1234567-89ab-cdef-0123-456789abcdef", "0123456789abcdef0123456789abcdeg",
+		"0123456-789ab-cdef-0123-456789abcdef"};
+	char uuid[37] = "untouched";
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+		g_assert_false(vm_uuid_normalize(bad[i], uuid));
+	g_assert_cmpstr(uuid, ==, "untouched");
+	g_assert_true(vm_uuid_normalize("0123456789ABCDEF0123456789abcdef", uuid));
+	g_assert_cmpstr(uuid, ==, "01234567-89ab-cdef-0123-456789abcdef");
+	g_assert_true(vm_uuid_normalize("FFFFFFFF-89ab-cdef-0123-456789abcdef", uuid));
+	g_assert_cmpstr(uuid, ==, "ffffffff-89ab-cdef-0123-456789abcdef");
+}
+
+#define CHECK_ENUM(prefix, max)                                                                              \
+	do {                                                                                                 \
+		for (int i = 0; i < (int)(max); i++) {                                                       \
+			g_assert_nonnull(prefix##_to_string(i));                                             \
+			g_assert_cmpint(prefix##_from_string(prefix##_to_string(i)), ==, i);                 \
+		}                                                                                            \
+		g_assert_null(prefix##_to_string(max));                                                      \
+		g_assert_cmpint(prefix##_from_string("nonsense"), ==, -EINVAL);                              \
+		g_assert_cmpint(prefix##_from_string(""), ==, -EINVAL);                                      \
+		g_assert_cmpint(prefix##_from_string(NULL), ==, -EINVAL);                                    \
+	} while (0)
+
+static void test_enums(void)
+{
+	CHECK_ENUM(vm_machine_type, VM_MACHINE_TYPE_MAX);
+	CHECK_ENUM(vm_accelerator, VM_ACCELERATOR_MAX);
+	CHECK_ENUM(disk_format, DISK_FORMAT_MAX);
+	CHECK_ENUM(disk_device, DISK_DEVICE_MAX);
+	CHECK_ENUM(disk_bus, DISK_BUS_MAX);
+	CHECK_ENUM(console_type, CONSOLE_TYPE_MAX);
+	g_assert_cmpstr(disk_bus_to_string(DISK_BUS_FDC), ==, "fdc");
+	g_assert_cmpstr(vm_accelerator_to_string(VM_ACCELERATOR_TCG), ==, "tcg");
+}
+
+/* ---- there and back ---- */
+static void test_round_trip(void)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		g_autoptr(GVariant) dict = random_config_dict(), given = NULL, again = NULL;
+		g_autoptr(VmConfig) config = NULL, back = NULL;
+		g_autofree char *complaint = NULL;
+
+		if (vm_config_new_from_variant(dict, &config, &complaint) < 0)
+			g_error("%s", complaint);
+		given = g_variant_ref_sink(vm_config_to_variant(config));
+		if (vm_config_new_from_variant(given, &back, &complaint) < 0)
+			g_error("%s", complaint);
+		assert_configs_equal(config, back);
+		again = g_variant_ref_sink(vm_config_to_variant(back));
+		g_assert_true(g_variant_equal(given, again));
+	}
+}
+
+/* What is given back has every key that is carried out. */
+static void test_whole(void)
+{
+	g_autoptr(VmConfig) config = config_from_text("{" BASE "}");
+	g_autoptr(GVariant) given = g_variant_ref_sink(vm_config_to_variant(config));
+
+	for (unsigned i = 0; i < config_vm_table.n_keys; i++) {
+		const ConfigKey *key = &config_vm_table.keys[i];
+		g_autoptr(GVariant) value = g_variant_lookup_value(given, key->name, NULL);
+
+		g_assert_cmpstr(value ? g_variant_get_type_string(value) : NULL, ==, key->signature);
+	}
+}
+
+static void test_with_autostart(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		g_autoptr(GVariant) dict = random_config_dict();
+		g_autoptr(VmConfig) config = NULL, changed = NULL, back = NULL;
+		g_autofree char *complaint = NULL;
+		bool old;
+
+		g_assert_cmpint(vm_config_new_from_variant(dict, &config, &complaint), ==, 0);
+		old = config->autostart;
+		changed = vm_config_with_autostart(config, !old);
+		g_assert_cmpint(config->autostart, ==, old);
+		g_assert_cmpint(changed->autostart, ==, !old);
+		back = vm_config_with_autostart(changed, old);
+		/* A copy owns all it has. */
+		g_clear_pointer(&changed, vm_config_unref);
+		assert_configs_equal(config, back);
+	}
+}
+
+static void test_references(void)
+{
+	VmConfig *config = config_from_text("{" BASE "}");
+
+	g_assert_true(vm_config_ref(config) == config);
+	g_assert_null(vm_config_unref(config));
+	g_assert_cmpstr(config->name, ==, "web");
+	g_assert_null(vm_config_unref(config));
+	g_assert_null(vm_config_unref(NULL));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/config/refusals", test_refusals);
+	g_test_add_func("/config/refusals/later", test_refusals_later);
+	g_test_add_func("/config/lengths", test_lengths);
+	g_test_add_func("/config/sizes", test_sizes);
+	g_test_add_func("/config/not-normal", test_not_normal);
+	g_test_add_func("/config/defaults", test_defaults);
+	g_test_add_func("/config/limits-taken", test_limits_taken);
+	g_test_add_func("/config/devices", test_devices);
+	g_test_add_func("/config/macs", test_macs);
+	g_test_add_func("/config/uuids", test_uuids);
+	g_test_add_func("/config/enums", test_enums);
+	g_test_add_func("/config/round-trip", test_round_trip);
+	g_test_add_func("/config/whole", test_whole);
+	g_test_add_func("/config/with-autostart", test_with_autostart);
+	g_test_add_func("/config/references", test_references);
+	return g_test_run();
+}
