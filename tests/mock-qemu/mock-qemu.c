@@ -1,0 +1,502 @@
+/*
+ * mock-qemu: a stand-in for qemu-system-x86_64 that roostd can start in its place. It takes the real command
+ * line (what it does not know is skipped), speaks QMP on the listening socket of the chardev `qmp`, and
+ * answers like a QEMU with an obedient guest. Every other socket chardev is a console: it says "mock
+ * console", and then what it is told.
+ *
+ * A script makes it misbehave: the file named by a word mock=PATH in the kernel's command line (-append), so
+ * that each VM may have its own, or by the environment variable ROOST_MOCK_SCRIPT. A line each (# starts a
+ * comment):
+ *
+ *   on COMMAND delay MS            the reply comes late; later commands wait, events do not
+ *   on COMMAND event JSON          sent as the command comes, before its reply; any number of them
+ *   on COMMAND error CLASS DESC    instead of the reply, and nothing is done
+ *   on COMMAND return JSON         instead of the reply, and nothing is done
+ *   on COMMAND silent              never answered, nor is anything after it (a new connection is)
+ *   on COMMAND garbage             a line that is no JSON instead of the reply
+ *   on COMMAND half                the first half of a reply, and then silence
+ *   on COMMAND exit CODE           dies instead of replying, without a word
+ *   on start exit CODE [TEXT]      ends at once, TEXT on standard error
+ *   on start sleep MS              does nothing for a while, as a QEMU that is slow to start
+ *   on start silent                never says a word on QMP, no greeting either
+ *   every MS event JSON            from the start; sent once QMP is through its handshake
+ *   after MS event JSON            likewise, once
+ *   after MS exit CODE             dies
+ *   flood COUNT JSON               from the first cont, as fast as the socket takes it; COUNT 0: without end
+ *   ignore powerdown               a guest that does not listen
+ *   ignore sigterm                 only SIGKILL ends it
+ *
+ * An event's JSON is without a timestamp, {"event": "X", "data": {...}}; $N in it becomes the number of the
+ * event.
+ *
+ * One thread, one poll loop. QMP is answered in order; when its peer hangs up, the next connection is greeted
+ * anew, and what was in progress has its effect but no reply.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "machine.h"
+#include "script.h"
+#include "util/clock.h"
+#include "util/fd.h"
+
+#define INPUT_MAX      (16U * 1024 * 1024)
+#define FLOOD_CHUNK    (64U * 1024)
+#define POWER_OFF_USEC (2 * USEC_PER_MSEC)
+#define NEVER          UINT64_MAX
+
+/* A socket chardev: listens, or is connected; one peer at a time, as in QEMU. */
+typedef struct Chardev {
+	int listener;
+	int fd;
+	GString *output;
+} Chardev;
+
+typedef struct Mock {
+	Machine machine;
+	Script *script;
+	Chardev qmp;
+	GArray *consoles; /* Chardev */
+	int signals;
+	bool stopped; /* -S */
+	char *script_path;
+	GString *input;
+	Command *current; /* being executed until due_usec */
+	bool stuck;       /* silent: nothing is executed any more */
+	bool flooding;
+	uint64_t due_usec, power_off_usec;
+} Mock;
+
+/* ---- the command line ---- */
+
+static void take_chardev(Mock *mock, const char *option)
+{
+	g_auto(GStrv) parts = g_strsplit(option, ",", -1);
+	const char *id = "", *number = NULL;
+	Chardev chardev = {.fd = -1, .output = NULL};
+	guint64 fd;
+
+	if (strcmp(parts[0], "socket") != 0)
+		return;
+	for (char **part = parts; *part; part++) {
+		if (g_str_has_prefix(*part, "id="))
+			id = *part + 3;
+		else if (g_str_has_prefix(*part, "fd="))
+			number = *part + 3;
+	}
+	if (!number)
+		return;
+	if (!g_ascii_string_to_unsigned(number, 10, 0, G_MAXINT, &fd, NULL) ||
+		fd_set_nonblocking((int)fd, true) < 0) {
+		fprintf(stderr, "qemu-system-x86_64: -chardev %s: not an open file descriptor\n", option);
+		exit(1);
+	}
+	chardev.listener = (int)fd;
+	chardev.output = g_string_new(NULL);
+	g_ptr_array_add(mock->machine.chardevs, g_strdup(id));
+	if (strcmp(id, "qmp") == 0)
+		mock->qmp = chardev;
+	else
+		g_array_append_val(mock->consoles, chardev);
+}
+
+static void take_kernel_command_line(Mock *mock, const char *text)
+{
+	g_auto(GStrv) words = g_strsplit(text, " ", -1);
+
+	for (char **word = words; *word; word++) {
+		if (g_str_has_prefix(*word, "mock=")) {
+			g_free(mock->script_path);
+			mock->script_path = g_strdup(*word + strlen("mock="));
+		}
+	}
+}
+
+static void take_command_line(Mock *mock, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-version") == 0) {
+			puts("QEMU emulator version 7.2.22 (mock)");
+			exit(0);
+		}
+		if (strcmp(argv[i], "-chardev") == 0) {
+			take_chardev(mock, value);
+			i++;
+		} else if (strcmp(argv[i], "-append") == 0) {
+			take_kernel_command_line(mock, value);
+			i++;
+		} else if (strcmp(argv[i], "-S") == 0) {
+			mock->stopped = true;
+		} else if (strcmp(argv[i], "-no-shutdown") == 0) {
+			mock->machine.no_shutdown = true;
+		}
+	}
+}
+
+/* ---- QMP ---- */
+
+static void hang_up(Mock *mock)
+{
+	fd_close(&mock->qmp.fd);
+	g_string_truncate(mock->input, 0);
+	g_string_truncate(mock->qmp.output, 0);
+	mock->machine.negotiated = false;
+	mock->stuck = script_find(mock->script, "start", RULE_SILENT) != NULL;
+	mock->machine.mute = true;
+}
+
+static void flush_qmp(Mock *mock)
+{
+	GString *output = mock->qmp.output;
+	ssize_t n;
+
+	if (output->len == 0 || mock->qmp.fd < 0)
+		return;
+	n = send(mock->qmp.fd, output->str, output->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0)
+		g_string_erase(output, 0, n);
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		hang_up(mock);
+}
+
+static G_NORETURN void end(Mock *mock)
+{
+	struct pollfd writable = {.fd = mock->qmp.fd, .events = POLLOUT};
+
+	/* As much as the peer takes within a moment. */
+	for (unsigned i = 0; i < 1000 && mock->qmp.fd >= 0 && mock->qmp.output->len > 0; i++) {
+		poll(&writable, 1, 1);
+		flush_qmp(mock);
+	}
+	exit(0);
+}
+
+/* What the script has in the reply's place; false: nothing. */
+static bool execute_ending(Mock *mock, const Rule *ending)
+{
+	Machine *machine = &mock->machine;
+
+	if (!ending)
+		return false;
+	if (machine->mute && ending->kind != RULE_EXIT)
+		return true;
+	switch (ending->kind) {
+	case RULE_SILENT:
+		mock->stuck = true;
+		return true;
+	case RULE_ERROR:
+		machine_error(machine, mock->current, ending->word, ending->text);
+		return true;
+	case RULE_RETURN:
+		machine_return(machine, mock->current, ending->text);
+		return true;
+	case RULE_GARBAGE:
+		g_string_append(machine->output, "\x01garbage}{\r\n");
+		return true;
+	case RULE_HALF:
+		g_string_append(machine->output, "{\"return\": {\"ha");
+		mock->stuck = true;
+		return true;
+	case RULE_EXIT:
+		_exit((int)ending->number);
+	default:
+		return false;
+	}
+}
+
+static void execute(Mock *mock)
+{
+	Machine *machine = &mock->machine;
+	const char *name = mock->current->name;
+	const Rule *ending = name ? script_find_ending(mock->script, name) : NULL;
+	bool wanted = machine->powerdown_wanted, cont = name && strcmp(name, "cont") == 0;
+
+	if (!execute_ending(mock, ending))
+		machine_execute(machine, mock->current);
+	mock->flooding |= cont && mock->script->flood;
+	if (machine->powerdown_wanted && mock->script->ignore_powerdown)
+		machine->powerdown_wanted = false;
+	if (machine->powerdown_wanted && !wanted)
+		mock->power_off_usec = clock_monotonic_usec() + POWER_OFF_USEC;
+	g_clear_pointer(&mock->current, command_free);
+}
+
+static void begin(Mock *mock, const char *line, size_t size)
+{
+	const Rule *delay;
+
+	mock->current = command_parse(line, size);
+	mock->current->admitted = mock->machine.negotiated;
+	mock->machine.mute = false;
+	mock->due_usec = 0;
+	if (!mock->current->name)
+		return;
+	for (guint i = 0; i < mock->script->rules->len; i++) {
+		const Rule *rule = mock->script->rules->pdata[i];
+
+		if (rule->kind == RULE_EVENT && strcmp(rule->command, mock->current->name) == 0)
+			machine_event(&mock->machine, rule->text);
+	}
+	delay = script_find(mock->script, mock->current->name, RULE_DELAY);
+	if (delay)
+		mock->due_usec = clock_monotonic_usec() + delay->number * USEC_PER_MSEC;
+}
+
+/* Executes what is due, in order. */
+static void run_commands(Mock *mock)
+{
+	while (!mock->machine.ended) {
+		const char *line_end;
+		size_t size;
+
+		if (mock->current && mock->due_usec > clock_monotonic_usec())
+			return;
+		if (mock->current)
+			execute(mock);
+		line_end = mock->stuck ? NULL : memchr(mock->input->str, '\n', mock->input->len);
+		if (!line_end)
+			return;
+		size = (size_t)(line_end - mock->input->str);
+		if (strspn(mock->input->str, " \t\r") < size)
+			begin(mock, mock->input->str, size);
+		g_string_erase(mock->input, 0, (gssize)size + 1);
+	}
+}
+
+static void read_qmp(Mock *mock)
+{
+	char buffer[4096];
+	ssize_t n = recv(mock->qmp.fd, buffer, sizeof buffer, MSG_DONTWAIT);
+
+	if (n > 0)
+		g_string_append_len(mock->input, buffer, n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		hang_up(mock);
+}
+
+static void greet(Mock *mock)
+{
+	mock->qmp.fd = accept4(mock->qmp.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (mock->qmp.fd >= 0 && !mock->stuck)
+		machine_greet(&mock->machine);
+}
+
+static void flood(Mock *mock)
+{
+	while (mock->script->flood_count > 0 && mock->qmp.output->len < FLOOD_CHUNK) {
+		machine_event(&mock->machine, mock->script->flood);
+		if (mock->script->flood_count != UINT64_MAX)
+			mock->script->flood_count--;
+	}
+	mock->flooding = mock->script->flood_count > 0;
+}
+
+static bool is_flooding(const Mock *mock)
+{
+	return mock->flooding && mock->machine.negotiated && mock->machine.state == STATE_RUNNING;
+}
+
+/* ---- consoles ---- */
+
+static void run_console(Chardev *console, short events)
+{
+	char buffer[4096];
+	ssize_t n = 0;
+
+	if (console->fd < 0) {
+		console->fd = accept4(console->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (console->fd >= 0)
+			g_string_assign(console->output, "mock console\n");
+		return;
+	}
+	if (console->output->len > 0) {
+		n = send(
+			console->fd, console->output->str, console->output->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n > 0)
+			g_string_erase(console->output, 0, n);
+	} else {
+		n = recv(console->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+		if (n > 0)
+			g_string_append_len(console->output, buffer, n);
+		if (n == 0)
+			fd_close(&console->fd);
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		fd_close(&console->fd);
+}
+
+/* ---- time ---- */
+
+static void run_timers(Mock *mock)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	for (guint i = 0; i < mock->script->timers->len; i++) {
+		Timer *timer = mock->script->timers->pdata[i];
+
+		if (timer->due_usec > now)
+			continue;
+		if (timer->exits)
+			_exit(timer->code);
+		/* One that nobody could hear comes when somebody can. */
+		if (timer->once && !mock->machine.negotiated)
+			continue;
+		machine_event(&mock->machine, timer->event);
+		timer->due_usec = timer->once ? NEVER : now + timer->period_usec;
+	}
+	if (mock->machine.powerdown_wanted && mock->machine.state == STATE_RUNNING &&
+		mock->power_off_usec <= now)
+		machine_power_off(&mock->machine);
+}
+
+static uint64_t next_deadline(const Mock *mock)
+{
+	uint64_t deadline = mock->current ? mock->due_usec : NEVER;
+
+	for (guint i = 0; i < mock->script->timers->len; i++) {
+		const Timer *timer = mock->script->timers->pdata[i];
+
+		if (timer->exits || mock->machine.negotiated)
+			deadline = MIN(deadline, timer->due_usec);
+	}
+	if (mock->machine.powerdown_wanted && mock->machine.state == STATE_RUNNING)
+		deadline = MIN(deadline, mock->power_off_usec);
+	return deadline;
+}
+
+static int poll_timeout(const Mock *mock)
+{
+	uint64_t deadline = next_deadline(mock), now = clock_monotonic_usec();
+
+	if (deadline == NEVER)
+		return -1;
+	return deadline <= now ? 0 : (int)MIN((deadline - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC, G_MAXINT);
+}
+
+/* ---- the loop ---- */
+
+static void take_signal(Mock *mock)
+{
+	struct signalfd_siginfo info;
+
+	if (read(mock->signals, &info, sizeof info) != (ssize_t)sizeof info || mock->script->ignore_sigterm)
+		return;
+	fprintf(stderr, "qemu-system-x86_64: terminating on signal %u from pid %u (mock)\n", info.ssi_signo,
+		info.ssi_pid);
+	machine_terminate(&mock->machine, "host-signal");
+}
+
+static struct pollfd qmp_pollfd(const Mock *mock)
+{
+	struct pollfd pollfd = {.fd = mock->qmp.fd >= 0 ? mock->qmp.fd : mock->qmp.listener, .events = 0};
+
+	/* One that hangs does not read; poll(2) still reports a peer that has gone. */
+	if (mock->qmp.fd < 0 || (!mock->stuck && mock->input->len < INPUT_MAX))
+		pollfd.events |= POLLIN;
+	if (mock->qmp.output->len > 0 || is_flooding(mock))
+		pollfd.events |= POLLOUT;
+	return pollfd;
+}
+
+static void run_qmp(Mock *mock, short events)
+{
+	if (mock->qmp.fd < 0)
+		greet(mock);
+	else if ((events & (POLLHUP | POLLERR)) && mock->stuck)
+		hang_up(mock);
+	else if (events & ~POLLOUT)
+		read_qmp(mock);
+}
+
+static void run(Mock *mock)
+{
+	guint n = mock->consoles->len + 2;
+	struct pollfd *polled = g_newa(struct pollfd, n);
+
+	while (!mock->machine.ended) {
+		polled[0] = (struct pollfd){.fd = mock->signals, .events = POLLIN};
+		polled[1] = qmp_pollfd(mock);
+		for (guint i = 2; i < n; i++) {
+			const Chardev *console = &g_array_index(mock->consoles, Chardev, i - 2);
+
+			polled[i].fd = console->fd >= 0 ? console->fd : console->listener;
+			polled[i].events = console->output->len > 0 ? POLLOUT : POLLIN;
+			polled[i].revents = 0;
+		}
+		if (poll(polled, n, poll_timeout(mock)) < 0 && errno != EINTR)
+			break;
+		if (polled[0].revents)
+			take_signal(mock);
+		if (polled[1].revents)
+			run_qmp(mock, polled[1].revents);
+		for (guint i = 2; i < n; i++) {
+			if (polled[i].revents)
+				run_console(
+					&g_array_index(mock->consoles, Chardev, i - 2), polled[i].revents);
+		}
+		run_timers(mock);
+		run_commands(mock);
+		if (is_flooding(mock))
+			flood(mock);
+		flush_qmp(mock);
+	}
+}
+
+static void start_as_told(Mock *mock)
+{
+	const Rule *rule = script_find(mock->script, "start", RULE_SLEEP);
+	uint64_t now;
+
+	if (rule)
+		g_usleep(rule->number * USEC_PER_MSEC);
+	rule = script_find(mock->script, "start", RULE_EXIT);
+	if (rule) {
+		fprintf(stderr, "%s%s", rule->text, *rule->text ? "\n" : "");
+		exit((int)rule->number);
+	}
+	mock->stuck = script_find(mock->script, "start", RULE_SILENT) != NULL;
+	now = clock_monotonic_usec();
+	for (guint i = 0; i < mock->script->timers->len; i++) {
+		Timer *timer = mock->script->timers->pdata[i];
+
+		timer->due_usec = now + timer->period_usec;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	Mock mock = {
+		.qmp = {.listener = -1, .fd = -1},
+		.consoles = g_array_new(FALSE, FALSE, sizeof(Chardev)),
+		.input = g_string_new(NULL),
+		.script_path = g_strdup(g_getenv("ROOST_MOCK_SCRIPT")),
+	};
+	sigset_t signals;
+
+	mock.machine.chardevs = g_ptr_array_new_with_free_func(g_free);
+	take_command_line(&mock, argc, argv);
+	if (!mock.qmp.output)
+		mock.qmp.output = g_string_new(NULL);
+	mock.machine.output = mock.qmp.output;
+	mock.machine.state = mock.stopped ? STATE_PRELAUNCH : STATE_RUNNING;
+	mock.script = script_load(mock.script_path);
+	start_as_told(&mock);
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	mock.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	run(&mock);
+	end(&mock);
+}
