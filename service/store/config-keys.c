@@ -106,7 +106,7 @@ static int check_kernel_command_line(const char *text, char **ret_problem)
 static int check_device_name(const char *text, char **ret_problem)
 {
 	size_t length = strlen(text);
-	bool good = length >= 1 && length <= 32 && g_ascii_isalpha(*text);
+	bool good = length >= 1 && length <= VM_DEVICE_NAME_MAX && g_ascii_isalpha(*text);
 
 	for (size_t i = 1; good && i < length; i++)
 		good = g_ascii_isalnum(text[i]) || strchr("_-", text[i]);
@@ -114,7 +114,8 @@ static int check_device_name(const char *text, char **ret_problem)
 		g_autofree char *quoted = config_quote(text);
 
 		return problem(ret_problem,
-			"%s must be of 1 to 32 letters, digits, '_' and '-', the first a letter", quoted);
+			"%s must be of 1 to %u letters, digits, '_' and '-', the first a letter", quoted,
+			VM_DEVICE_NAME_MAX);
 	}
 	return 0;
 }

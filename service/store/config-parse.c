@@ -188,10 +188,6 @@ static int check_together(const ConfigReader *reader, const VmConfig *config)
 {
 	bool has_kernel = config->kernel && *config->kernel;
 
-	if (config->machine_type == VM_MACHINE_TYPE_PC && config->vcpus > VM_VCPUS_MAX_PC)
-		return config_reader_complain(reader, -EINVAL, "VCPUs",
-			"%u are more than the %d that MachineType 'pc' takes", config->vcpus,
-			VM_VCPUS_MAX_PC);
 	if (!has_kernel && config->initrd && *config->initrd)
 		return config_reader_complain(reader, -EINVAL, "Initrd", "needs Kernel");
 	if (!has_kernel && config->kernel_command_line && *config->kernel_command_line)

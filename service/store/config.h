@@ -16,7 +16,8 @@
 
 #define VM_NAME_MAX                      64
 #define VM_DESCRIPTION_MAX               1024
-#define VM_VCPUS_MAX                     288
+#define VM_VCPUS_MAX                     255 /* beyond, QEMU wants KVM's own interrupt controller */
+#define VM_DEVICE_NAME_MAX               24U /* QEMU's node names are at most 31, with a prefix of ours */
 #define VM_MEMORY_MIN                    (1ULL << 20)
 #define VM_DISKS_MAX                     64
 #define VM_NICS_MAX                      16
@@ -59,7 +60,7 @@ const char *console_type_to_string(ConsoleType type);
 int console_type_from_string(const char *s);
 
 typedef struct DiskConfig {
-	char *name; /* default disk0, cdrom0, floppy0...: the first free number; [A-Za-z][A-Za-z0-9_-]{0,31}
+	char *name; /* default disk0, cdrom0, floppy0...: the first free number; [A-Za-z][A-Za-z0-9_-]{0,23}
 		     */
 	char *path; /* absolute; "" for a cdrom or floppy without a medium */
 	DiskFormat format;

@@ -105,11 +105,9 @@ static const struct {
 	{"{'UUID': <'../../../etc/passwd'>}", -EINVAL,
 		"UUID: '../../../etc/passwd' is not a UUID (32 hex digits, or 8-4-4-4-12 of them)"},
 	/* Numbers at their limits. */
-	{"{'VCPUs': <uint32 0>}", -EINVAL, "VCPUs: 0 is not between 1 and 288"},
-	{"{'VCPUs': <uint32 289>}", -EINVAL, "VCPUs: 289 is not between 1 and 288"},
-	{"{'VCPUs': <uint32 4294967295>}", -EINVAL, "VCPUs: 4294967295 is not between 1 and 288"},
-	{"{" BASE ", 'MachineType': <'pc'>, 'VCPUs': <uint32 256>}", -EINVAL,
-		"VCPUs: 256 are more than the 255 that MachineType 'pc' takes"},
+	{"{'VCPUs': <uint32 0>}", -EINVAL, "VCPUs: 0 is not between 1 and 255"},
+	{"{'VCPUs': <uint32 256>}", -EINVAL, "VCPUs: 256 is not between 1 and 255"},
+	{"{'VCPUs': <uint32 4294967295>}", -EINVAL, "VCPUs: 4294967295 is not between 1 and 255"},
 	{"{'Memory': <uint64 0>}", -EINVAL,
 		"Memory: 0 bytes are not between 1 MiB and 16 TiB (the unit is bytes)"},
 	{"{'Memory': <uint64 1048575>}", -EINVAL,
@@ -184,13 +182,13 @@ static const struct {
 	{"{'Disks': <[{'Name': <'disk0'>, " DISK "}, {'Name': <'disk0'>, " DISK "}]>}", -EINVAL,
 		"Disks[1].Name: 'disk0' is already the name of Disks[0]"},
 	{"{'Disks': <[{'Name': <'0disk'>}]>}", -EINVAL,
-		"Disks[0].Name: '0disk' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+		"Disks[0].Name: '0disk' must be of 1 to 24 letters, digits, '_' and '-', the first a letter"},
 	{"{'Disks': <[{'Name': <''>}]>}", -EINVAL,
-		"Disks[0].Name: '' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+		"Disks[0].Name: '' must be of 1 to 24 letters, digits, '_' and '-', the first a letter"},
 	{"{'Disks': <[{'Name': <'a,b=c'>}]>}", -EINVAL,
-		"Disks[0].Name: 'a,b=c' must be of 1 to 32 letters, digits, '_' and '-', the first a letter"},
+		"Disks[0].Name: 'a,b=c' must be of 1 to 24 letters, digits, '_' and '-', the first a letter"},
 	{"{'Disks': <[{'Name': <'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'>}]>}", -EINVAL,
-		"Disks[0].Name: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' must be of 1 to 32 letters, digits, '_' "
+		"Disks[0].Name: 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' must be of 1 to 24 letters, digits, '_' "
 		"and '-', "
 		"the first a letter"},
 	{"{'Disks': <[{'Device': <'floppy'>, 'Format': <'raw'>}, {'Device': <'floppy'>, 'Format': <'raw'>}, "
@@ -381,13 +379,13 @@ static void test_defaults(void)
 static void test_limits_taken(void)
 {
 	g_autoptr(VmConfig) q35 =
-		config_from_text("{'Name': <'a'>, 'Memory': <uint64 1048576>, 'VCPUs': <uint32 288>, "
+		config_from_text("{'Name': <'a'>, 'Memory': <uint64 1048576>, 'VCPUs': <uint32 255>, "
 				 "'ShutdownTimeout': <uint64 0>}");
 	g_autoptr(VmConfig) pc = config_from_text("{'Name': <'0.a_b-c'>, 'Memory': <uint64 17592186044416>, "
 						  "'VCPUs': <uint32 255>, 'MachineType': <'pc'>, "
 						  "'Description': <'two\\nlines'>}");
 
-	g_assert_cmpuint(q35->vcpus, ==, 288);
+	g_assert_cmpuint(q35->vcpus, ==, 255);
 	g_assert_cmpuint(q35->shutdown_timeout_usec, ==, 0);
 	g_assert_cmpuint(pc->memory, ==, 16ULL << 40);
 	g_assert_cmpstr(pc->description, ==, "two\nlines");

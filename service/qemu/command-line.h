@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * From a definition to QEMU's command line. Pure: the same input gives the same words (tests/golden/).
+ *
+ * QEMU gets nothing that was not asked for (-nodefaults, -no-user-config, -sandbox on), each device under a
+ * stable id derived from its name, and starts stopped (-S) with -no-shutdown: Roost lets it go, and Roost
+ * ends it.
+ */
+#include <glib.h>
+
+#include "store/config.h"
+
+typedef struct QemuCommandLine {
+	const char *binary;
+	const VmConfig *config;
+	VmAccelerator accelerator; /* resolved: KVM or TCG */
+	int qmp_fd;                /* the listening QMP socket, inherited under this number */
+	const int *console_fds;    /* one listening socket for each of config->consoles, likewise */
+	const bool *block_devices; /* for each of config->disks: its path is a block device, no file. NULL:
+				      none is */
+} QemuCommandLine;
+
+/* Any thread: a NULL-terminated argv; the caller g_strfreev()s. Commas in paths are doubled, as QEMU's
+ * options want. */
+char **qemu_command_line_build(const QemuCommandLine *spec);
+
+/* Any thread: the CPU model of a VM under `accelerator` (KVM or TCG), for -cpu. */
+const char *qemu_cpu_model(VmAccelerator accelerator);
+
+/* Any thread: the ids on QEMU's side, for QMP commands and events; the caller frees. "disk-<name>" is the
+ * device, "format-<name>" and "file-<name>" its block nodes, "nic-<name>", "netdev-<name>", "console-<name>",
+ * "chardev-<name>". */
+char *qemu_disk_device_id(const char *disk_name);
+char *qemu_disk_node_name(const char *disk_name);
