@@ -1,0 +1,412 @@
+/*
+ * What an event does to the state of its VM. Each handler runs with the VM lock held, on whatever thread
+ * holds it, and is memory work only: what needs QEMU asked is appended as a command whose answer is filed
+ * like an event, what needs a system call becomes internal work.
+ *
+ * A guest's STOP does not say why. The reason comes before it, in an event of its own (BLOCK_IO_ERROR,
+ * WATCHDOG, GUEST_PANICKED), or was known beforehand (Pause): it waits in the hints until the STOP arrives.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/clock.h"
+#include "util/log.h"
+#include "vm/vm.h"
+
+/* ---- the state ---- */
+static void stage_change(Vm *vm, VmState to, VmReason reason, bool own) REQUIRES(vm->lock)
+{
+	StateChange change = {.from = vm->shown_state, .to = to, .reason = reason, .own = own};
+
+	if (vm->shown_state != to)
+		outbox_put_change(&vm->staged, &change);
+	vm->shown_state = to;
+}
+
+void vm_set_state(Vm *vm, VmState state, VmReason reason, bool own)
+{
+	if (vm->state == state && vm->reason == reason)
+		return;
+	if (vm->state != state)
+		vm->state_since_usec = clock_realtime_usec();
+	vm->state = state;
+	vm->reason = reason;
+	vm->dirty = true;
+	if (!vm->hints.holds_state)
+		stage_change(vm, state, reason, own);
+}
+
+void vm_hold_state(Vm *vm)
+{
+	vm->hints.holds_state = true;
+}
+
+void vm_release_state(Vm *vm)
+{
+	vm->hints.holds_state = false;
+	vm->dirty = true;
+	stage_change(vm, vm->state, vm->reason, true);
+}
+
+VmView *vm_make_view(Vm *vm)
+{
+	VmView *view = vm_view_new();
+
+	view->version = ++vm->view_version;
+	view->config = vm_config_ref(vm->config);
+	view->running_config = vm->running_config ? vm_config_ref(vm->running_config) : NULL;
+	view->accelerator = vm->pid != 0 ? vm->accelerator : vm->config->accelerator;
+	view->state = vm->shown_state;
+	view->reason = vm->reason;
+	view->state_since_usec = vm->state_since_usec;
+	view->responsive = vm->responsive;
+	view->unresponsive_since_usec = vm->responsive ? 0 : vm->unresponsive_since_usec;
+	view->pid = vm->pid;
+	view->owner_uid = vm->owner_uid;
+	view->revision = vm->revision;
+	view->last_exit = vm->last_exit;
+	view->last_exit.message = g_strdup(vm->last_exit.message);
+	view->gone = vm->gone;
+	return view;
+}
+
+void vm_send(Vm *vm, const char *command, GVariant *arguments)
+{
+	g_autofree char *line = qmp_command_format(command, arguments, engine_next_command_id());
+
+	leaf_lock(&vm->mail.mutex);
+	if (vm->mail.send) {
+		g_string_append(vm->mail.send, line);
+		vm->mail.listed_for_io = true;
+	}
+	leaf_unlock(&vm->mail.mutex);
+	vm_list(vm);
+}
+
+void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec)
+{
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.shutdown_deadline_usec = shutdown_usec;
+	vm->mail.quit_deadline_usec = quit_usec;
+	vm->mail.listed_for_io = true;
+	leaf_unlock(&vm->mail.mutex);
+	vm_list(vm);
+}
+
+/* ---- QEMU stops and goes on ---- */
+static VmReason take_stop_reason(Vm *vm, VmReason otherwise) REQUIRES(vm->lock)
+{
+	VmReason reason = vm->hints.stop_reason;
+
+	vm->hints.stop_reason = VM_REASON_MAX;
+	return reason != VM_REASON_MAX ? reason : otherwise;
+}
+
+static void apply_stop(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted. */
+	if (vm->hints.powered_off || !vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
+		return;
+	vm_set_state(vm, VM_STATE_PAUSED, take_stop_reason(vm, VM_REASON_USER), false);
+}
+
+static void apply_resume(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	vm->hints.stop_reason = VM_REASON_MAX;
+	/* A Start's own step: what comes after it, a power-off or an error, must find the VM running. */
+	if (vm->state == VM_STATE_STARTING)
+		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
+	else if (vm->state == VM_STATE_PAUSED || vm->state == VM_STATE_SUSPENDED)
+		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, false);
+}
+
+static void apply_suspend(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->state == VM_STATE_RUNNING)
+		vm_set_state(vm, VM_STATE_SUSPENDED, VM_REASON_GUEST, false);
+}
+
+static void apply_wakeup(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->state == VM_STATE_SUSPENDED)
+		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_GUEST, false);
+}
+
+static void apply_reset(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->hints.restarting) {
+		vm->hints.restarting = false;
+		vm_send(vm, "cont", NULL);
+		return;
+	}
+	/* A guest that was asked to reboot and did so itself: there is nothing left to wait for. */
+	if (vm->state == VM_STATE_STOPPING && vm->hints.reboot_asked && !vm->hints.powered_off) {
+		vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
+		vm_set_deadlines(vm, 0, 0);
+		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
+	}
+}
+
+/* ---- reasons that come before ---- */
+static bool data_is(const EventEntry *entry, const char *key, const char *value)
+{
+	g_autofree char *found = qmp_data_get(entry->data, entry->data_size, key);
+
+	return strcmp(found, value) == 0;
+}
+
+static void apply_io_error(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (data_is(entry, "action", "stop"))
+		vm->hints.stop_reason =
+			data_is(entry, "nospace", "true") ? VM_REASON_NO_SPACE : VM_REASON_IO_ERROR;
+}
+
+static void apply_watchdog(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (data_is(entry, "action", "pause"))
+		vm->hints.stop_reason = VM_REASON_WATCHDOG;
+	/* QEMU ends without a SHUTDOWN then. */
+	if (data_is(entry, "action", "poweroff"))
+		vm->hints.off_reason = VM_REASON_WATCHDOG;
+}
+
+static void apply_panic(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (data_is(entry, "action", "pause"))
+		vm->hints.stop_reason = VM_REASON_PANIC;
+	if (data_is(entry, "action", "poweroff"))
+		vm->hints.off_reason = VM_REASON_PANIC;
+}
+
+/* ---- the guest powers off; QEMU ends ---- */
+static void restart_guest(Vm *vm) REQUIRES(vm->lock)
+{
+	/* The same QEMU: it sits in `shutdown`, is reset, goes on when the RESET is heard, and the RESUME
+	 * makes it running. */
+	vm->hints.powered_off = false;
+	vm->hints.restarting = true;
+	vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
+	vm_set_deadlines(vm, 0, 0);
+	vm_set_state(vm, VM_STATE_PAUSED, VM_REASON_USER, true);
+	vm_send(vm, "system_reset", NULL);
+}
+
+static void end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock)
+{
+	if (vm->hints.off_reason == VM_REASON_MAX)
+		vm->hints.off_reason = reason;
+	vm_set_state(vm, VM_STATE_STOPPING, reason, false);
+	/* `quit` closes the images in order; if QEMU does not come to an end by it, it is killed. */
+	vm_send(vm, "quit", NULL);
+	vm_set_deadlines(vm, 0, clock_monotonic_usec() + ENGINE_QUIT_USEC);
+}
+
+static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (!data_is(entry, "guest", "true") && !data_is(entry, "reason", "guest-panic")) {
+		/* From the host: quit or a signal; QEMU ends by itself. */
+		vm->hints.powered_off_clean = true;
+		return;
+	}
+	if (vm->hints.powered_off || !vm_state_is_active(vm->state))
+		return;
+	vm->hints.powered_off = true;
+	if (vm->hints.reboot_asked)
+		restart_guest(vm);
+	else if (data_is(entry, "reason", "guest-panic"))
+		end_qemu(vm, VM_REASON_PANIC);
+	else
+		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+}
+
+static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->state != VM_STATE_STOPPING || vm->hints.powered_off)
+		return;
+	if (vm->hints.force) {
+		vm->hints.force_killed = true;
+		vm_end_process(vm);
+		return;
+	}
+	vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
+	vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
+}
+
+static VmState state_after_exit(Vm *vm, bool killed, VmReason *ret_reason) REQUIRES(vm->lock)
+{
+	const VmLastExit *last = &vm->last_exit;
+
+	if (killed || vm->hints.force_killed) {
+		*ret_reason = VM_REASON_KILLED;
+		return VM_STATE_OFF;
+	}
+	*ret_reason = VM_REASON_QEMU_EXIT;
+	if (vm->hints.off_reason != VM_REASON_MAX) {
+		*ret_reason = vm->hints.off_reason;
+		return VM_STATE_OFF;
+	}
+	if (vm->hints.powered_off_clean || (last->has_code && last->code == 0))
+		return VM_STATE_OFF;
+	return VM_STATE_CRASHED;
+}
+
+static void forget_process(Vm *vm) REQUIRES(vm->lock)
+{
+	vm->n_exits++;
+	vm->pid = 0;
+	vm->responsive = true;
+	vm->running_config = vm_config_unref(vm->running_config);
+	if (vm->claims_owner != 0)
+		claims_release(vm->engine->claims, vm->claims_owner);
+	vm->claims_owner = 0;
+	vm->wanted |= VM_WANT_CLEANUP;
+	vm->dirty = true;
+}
+
+static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	g_autofree char *code = qmp_data_get(entry->data, entry->data_size, "code");
+	g_autofree char *signal = qmp_data_get(entry->data, entry->data_size, "signal");
+	char *words;
+	VmReason reason;
+	VmState state;
+	bool killed;
+
+	leaf_lock(&vm->mail.mutex);
+	killed = vm->mail.killed;
+	words = g_steal_pointer(&vm->mail.last_words);
+	leaf_unlock(&vm->mail.mutex);
+
+	g_free(vm->last_exit.message);
+	vm->last_exit = (VmLastExit){
+		.known = true,
+		.time_usec = entry->last_usec,
+		.has_code = code[0] != '\0',
+		.code = atoi(code),
+		.has_signal = signal[0] != '\0',
+		.signal = atoi(signal),
+		.message = words ? words : g_strdup(""),
+	};
+	state = state_after_exit(vm, killed, &reason);
+	vm->last_exit.reason = vm->state == VM_STATE_STARTING && !killed ? VM_REASON_START_FAILED : reason;
+	forget_process(vm);
+	if (vm->hints.holds_state)
+		vm_release_state(vm);
+	/* A Start that is under way finds out by itself, and says what became of it. */
+	if (vm->state != VM_STATE_STARTING)
+		vm_set_state(vm, state, reason, false);
+	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
+}
+
+/* ---- found different ---- */
+static const struct {
+	const char *status; /* query-status; QEMU's RunState */
+	VmState state;
+	VmReason reason;
+} run_states[] = {
+	{"running", VM_STATE_RUNNING, VM_REASON_RESYNC},
+	{"paused", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"prelaunch", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"debug", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"save-vm", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"restore-vm", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"finish-migrate", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"inmigrate", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"postmigrate", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"colo", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"io-error", VM_STATE_PAUSED, VM_REASON_IO_ERROR},
+	{"internal-error", VM_STATE_PAUSED, VM_REASON_RESYNC},
+	{"watchdog", VM_STATE_PAUSED, VM_REASON_WATCHDOG},
+	{"guest-panicked", VM_STATE_PAUSED, VM_REASON_PANIC},
+	{"suspended", VM_STATE_SUSPENDED, VM_REASON_GUEST},
+};
+
+static void stage_resync_event(Vm *vm, VmState state) REQUIRES(vm->lock)
+{
+	uint64_t now_usec = clock_realtime_usec();
+	EventRecord record = {
+		.id = state == VM_STATE_RUNNING     ? EVENT_RESUME
+		      : state == VM_STATE_SUSPENDED ? EVENT_SUSPEND
+						    : EVENT_STOP,
+		.origin = EVENT_ORIGIN_RESYNC,
+		.key = "",
+		.count = 1,
+		.first_usec = now_usec,
+		.last_usec = now_usec,
+	};
+
+	event_set_add(&vm->staged.events, &record);
+}
+
+static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	g_autofree char *status = qmp_data_get(entry->data, entry->data_size, "status");
+
+	/* The answer stands in the stream among the events, so at this place it is the truth. A Start and a
+	 * power-off know better what QEMU's status means for them. */
+	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING || vm->hints.powered_off)
+		return;
+	if (strcmp(status, "shutdown") == 0) {
+		vm->hints.powered_off = true;
+		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+		return;
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(run_states); i++) {
+		if (strcmp(status, run_states[i].status) != 0)
+			continue;
+		/* While it is stopping a guest runs. */
+		if (vm->state == run_states[i].state ||
+			(vm->state == VM_STATE_STOPPING && run_states[i].state == VM_STATE_RUNNING))
+			return;
+		stage_resync_event(vm, run_states[i].state);
+		vm_set_state(vm, run_states[i].state, run_states[i].reason, false);
+		return;
+	}
+}
+
+/* ---- awake or not ---- */
+static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (!vm->responsive || vm->pid == 0)
+		return;
+	vm->responsive = false;
+	vm->unresponsive_since_usec = entry->last_usec;
+	vm->dirty = true;
+	log_vm(LOG_WARNING, vm->config->name, vm->uuid, "QEMU does not answer");
+}
+
+static void apply_responsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->responsive)
+		return;
+	vm->responsive = true;
+	vm->dirty = true;
+	log_vm(LOG_INFO, vm->config->name, vm->uuid, "QEMU answers again");
+}
+
+typedef void (*ApplyFunc)(Vm *vm, const EventEntry *entry);
+
+static const ApplyFunc handlers[EVENT_ID_MAX] = {
+	[EVENT_SHUTDOWN] = apply_shutdown,
+	[EVENT_RESET] = apply_reset,
+	[EVENT_STOP] = apply_stop,
+	[EVENT_RESUME] = apply_resume,
+	[EVENT_SUSPEND] = apply_suspend,
+	[EVENT_WAKEUP] = apply_wakeup,
+	[EVENT_WATCHDOG] = apply_watchdog,
+	[EVENT_GUEST_PANICKED] = apply_panic,
+	[EVENT_BLOCK_IO_ERROR] = apply_io_error,
+	[EVENT_EXIT] = apply_exit,
+	[EVENT_RESYNC_STATUS] = apply_resync_status,
+	[EVENT_UNRESPONSIVE] = apply_unresponsive,
+	[EVENT_RESPONSIVE] = apply_responsive,
+	[EVENT_SHUTDOWN_TIMEOUT] = apply_shutdown_timeout,
+};
+
+void vm_apply(Vm *vm, const EventEntry *entry)
+{
+	if (handlers[entry->id])
+		handlers[entry->id](vm, entry);
+}

@@ -1,0 +1,74 @@
+/*
+ * Internal operations: what Roost gives itself to do on a VM. They are bits in the QMP lane's `wanted`; at
+ * most 2 x cores of them run at once in the whole service. A slot is taken before the bits are, and a VM that
+ * finds none stands in line; whoever gives a slot back hands it to the first in line, in one hold, so no VM
+ * is forgotten there.
+ */
+#include "util/log.h"
+#include "vm/link.h"
+#include "vm/operation.h"
+#include "vm/vm.h"
+
+bool internal_slot_take(Vm *vm, bool wait)
+{
+	Engine *engine = vm->engine;
+	bool taken;
+
+	leaf_lock(&engine->internal_mutex);
+	taken = engine->n_internal < engine->max_internal;
+	if (taken) {
+		engine->n_internal++;
+	} else if (wait && !vm->internal_waiting) {
+		vm->internal_waiting = true;
+		g_queue_push_tail(&engine->internal_waiting, vm_ref(vm));
+	}
+	leaf_unlock(&engine->internal_mutex);
+	return taken;
+}
+
+/* With a slot: runs the VM's wanted work on a worker of its own. False: there is none any more; the slot is
+ * still held. */
+static bool start_with_slot(Vm *vm)
+{
+	if (!lane_begin_wanted(&vm->lanes[VM_LANE_QMP]))
+		return false;
+	operation_run_internal_lane(vm);
+	return true;
+}
+
+void internal_slot_give(Engine *engine)
+{
+	for (;;) {
+		g_autoptr(Vm) next = NULL;
+
+		leaf_lock(&engine->internal_mutex);
+		next = g_queue_pop_head(&engine->internal_waiting);
+		if (next)
+			next->internal_waiting = false;
+		else
+			engine->n_internal--;
+		leaf_unlock(&engine->internal_mutex);
+		if (!next || start_with_slot(next))
+			return;
+	}
+}
+
+void vm_start_internal(Vm *vm)
+{
+	if (internal_slot_take(vm, true) && !start_with_slot(vm))
+		internal_slot_give(vm->engine);
+}
+
+void vm_run_internal(Vm *vm, unsigned bits)
+{
+	int r;
+
+	if (bits & VM_WANT_CLEANUP) {
+		/* A file system call, and no Start can run meanwhile: this is the lane's current entry. */
+		r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+		if (r < 0)
+			log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
+	}
+	if (bits & VM_WANT_CLAIMS)
+		vm_adopt_claims(vm);
+}

@@ -1,0 +1,47 @@
+/*
+ * Kill takes no VM lock and no place in a queue: it sets a number in the mail, below which every operation
+ * that needs QEMU is cancelled, and signals the process in the same hold. Start shows its process and asks
+ * for that number in one hold, too. So whichever comes second sees the other.
+ */
+#include <signal.h>
+
+#include "vm/vm.h"
+
+bool vm_kill(Vm *vm, uint64_t before)
+{
+	bool had_process;
+
+	leaf_lock(&vm->mail.mutex);
+	if (vm->mail.kill_before < before)
+		vm->mail.kill_before = before;
+	had_process = vm->mail.process != NULL;
+	if (had_process) {
+		vm->mail.killed = true;
+		qemu_process_signal(vm->mail.process, SIGKILL);
+	}
+	leaf_unlock(&vm->mail.mutex);
+	return had_process;
+}
+
+bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id)
+{
+	bool wanted;
+
+	leaf_lock(&vm->mail.mutex);
+	g_assert(!vm->mail.process);
+	vm->mail.process = qemu_process_ref(process);
+	wanted = vm->mail.kill_before < operation_id;
+	vm->mail.killed = !wanted;
+	if (!wanted)
+		qemu_process_signal(process, SIGKILL);
+	leaf_unlock(&vm->mail.mutex);
+	return wanted;
+}
+
+void vm_end_process(Vm *vm)
+{
+	leaf_lock(&vm->mail.mutex);
+	if (vm->mail.process)
+		qemu_process_signal(vm->mail.process, SIGKILL);
+	leaf_unlock(&vm->mail.mutex);
+}

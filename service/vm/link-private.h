@@ -1,0 +1,50 @@
+#pragma once
+/* What link.c and link-timer.c share: the event thread's alone. */
+#include "qmp/monitor.h"
+#include "vm/console.h"
+#include "vm/link.h"
+
+#define LINK_TAIL_MAX 2048 /* of QEMU's output, kept for error messages */
+
+struct VmLink {
+	Vm *vm; /* a reference */
+	QemuProcess *process;
+	char *qmp_path;
+	QmpMonitor *monitor; /* NULL while disconnected */
+	bool monitor_closed; /* it is to be freed when its callbacks have returned */
+	sd_event_source *pidfd_source, *output_source, *timer;
+	int output_fd;
+	char tail[LINK_TAIL_MAX];
+	size_t tail_size;
+	bool tail_cut;
+	Console **consoles;
+	unsigned n_consoles;
+
+	uint64_t last_heard_usec;     /* monotonic: when bytes last came from the monitor */
+	uint64_t query_id;            /* the query-status that is under way: a probe or a resync; 0: none */
+	uint64_t query_deadline_usec; /* then it does not answer; 0: none */
+	bool resyncing;               /* holds one of the engine's places */
+	bool in_resync_line;
+	bool resync_wanted;
+	uint64_t last_resync_usec;
+	uint64_t reconnect_usec; /* when to try again; 0: connected */
+	bool fresh;              /* started by us a moment ago: nothing to be found out */
+	uint64_t shutdown_deadline_usec, quit_deadline_usec; /* copies of the mail's */
+};
+
+/* link-timer.c */
+int link_timer_new(VmLink *link) ON_EVENT_THREAD;
+/* Sets the timer to the next thing that is due. */
+void link_timer_arm(VmLink *link) ON_EVENT_THREAD;
+/* The monitor is ready, or asks are due: sends query-status if allowed now. */
+void link_resync(VmLink *link) ON_EVENT_THREAD;
+/* A reply nobody waits for. */
+void link_handle_reply(VmLink *link, uint64_t id, const QmpReply *reply) ON_EVENT_THREAD;
+/* Gives the place back and starts the next in line. */
+void link_resync_done(VmLink *link) ON_EVENT_THREAD;
+
+/* link.c */
+/* Connects to the path; then the handshake runs. 0 or a negative errno. */
+int link_reconnect(VmLink *link) ON_EVENT_THREAD;
+/* The monitor is gone, the process is not: files it and plans the next attempt. */
+void link_lost(VmLink *link) ON_EVENT_THREAD;

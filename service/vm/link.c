@@ -1,0 +1,399 @@
+#include "vm/link-private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+VmHandoff *vm_handoff_new(QemuProcess *process_consume)
+{
+	VmHandoff *handoff = g_new0(VmHandoff, 1);
+
+	handoff->process = process_consume;
+	handoff->qmp_fd = handoff->output_fd = -1;
+	return handoff;
+}
+
+VmHandoff *vm_handoff_free(VmHandoff *handoff)
+{
+	if (handoff) {
+		qemu_process_unref(handoff->process);
+		fd_close(&handoff->qmp_fd);
+		fd_close(&handoff->output_fd);
+		for (unsigned i = 0; i < handoff->n_consoles; i++)
+			fd_close(&handoff->console_fds[i]);
+		g_free(handoff->console_fds);
+		g_strfreev(handoff->console_paths);
+		g_free(handoff->qmp_path);
+		g_free(handoff);
+	}
+	return NULL;
+}
+
+void vm_hand_over(Vm *vm, VmHandoff *handoff_consume)
+{
+	leaf_lock(&vm->mail.mutex);
+	g_assert(!vm->mail.handoff);
+	vm->mail.handoff = handoff_consume;
+	vm->mail.listed_for_io = true;
+	if (!vm->mail.send && handoff_consume->qmp_fd >= 0)
+		vm->mail.send = g_string_new(NULL);
+	leaf_unlock(&vm->mail.mutex);
+	vm_list(vm);
+}
+
+/* ---- the monitor's callbacks ---- */
+static void on_ready(void *user)
+{
+	VmLink *link = user;
+
+	assert_event_thread(__func__);
+	if (link->fresh) {
+		link->fresh = false;
+		return;
+	}
+	link_resync(link);
+}
+
+static void on_event(void *user, const QmpEvent *event)
+{
+	VmLink *link = user;
+	EventRecord record = {
+		.id = event_id_from_name(event->name, event->name_size),
+		.origin = EVENT_ORIGIN_QEMU,
+		.name = event->name,
+		.name_size = event->name_size,
+		.data = event->data,
+		.data_size = event->data_size,
+		.count = 1,
+		.first_usec = event->time_usec,
+		.last_usec = event->time_usec,
+	};
+
+	vm_file_event(link->vm, &record);
+}
+
+static void on_reply(void *user, uint64_t id, QmpReply *reply_consume)
+{
+	VmLink *link = user;
+	g_autoptr(QmpReply) reply = reply_consume;
+
+	assert_event_thread(__func__);
+	if (id != 0 && id == link->query_id) {
+		/* Filed as an event, at its place in the stream. */
+		link_handle_reply(link, id, reply);
+		vm_file_reply(link->vm, 0, NULL);
+		return;
+	}
+	if (!vm_file_reply(link->vm, id, g_steal_pointer(&reply)))
+		link_handle_reply(link, id, NULL);
+}
+
+static void on_turn(void *user)
+{
+	VmLink *link = user;
+
+	link->last_heard_usec = clock_monotonic_usec();
+	vm_list(link->vm);
+}
+
+static void on_closed(void *user, int error, const char *why)
+{
+	VmLink *link = user;
+
+	assert_event_thread(__func__);
+	link->monitor_closed = true;
+	if (error < 0)
+		log_vm(LOG_WARNING, link->vm->uuid, link->vm->uuid, "the monitor is lost: %s", why);
+	/* An exit closes the monitor a moment before the process is seen to have ended: it gets that moment.
+	 */
+	link->reconnect_usec = clock_monotonic_usec() + ENGINE_RECONNECT_USEC / 5;
+	link_timer_arm(link);
+}
+
+static const QmpMonitorCallbacks monitor_callbacks = {
+	.session = {.ready = on_ready, .event = on_event, .reply = on_reply},
+	.turn = on_turn,
+	.closed = on_closed,
+};
+
+/* ---- reconnecting ---- */
+int link_reconnect(VmLink *link)
+{
+	autofd int fd = fd_connect_unix(link->qmp_path);
+	Vm *vm = link->vm;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = qmp_monitor_new(vm->engine->loop, g_steal_fd(&fd), &monitor_callbacks, link, &link->monitor);
+	if (r < 0)
+		return r;
+	link->reconnect_usec = 0;
+	leaf_lock(&vm->mail.mutex);
+	if (!vm->mail.send)
+		vm->mail.send = g_string_new(NULL);
+	leaf_unlock(&vm->mail.mutex);
+	return 0;
+}
+
+void link_lost(VmLink *link)
+{
+	link->monitor = qmp_monitor_free(link->monitor);
+	link->monitor_closed = false;
+	link->query_id = link->query_deadline_usec = 0;
+	link_resync_done(link);
+	vm_file_closed(link->vm);
+	vm_list(link->vm);
+}
+
+/* ---- QEMU's own words ---- */
+static void keep_output(VmLink *link, const char *text, size_t size)
+{
+	if (size >= LINK_TAIL_MAX) {
+		text += size - LINK_TAIL_MAX;
+		size = LINK_TAIL_MAX;
+	}
+	if (link->tail_size + size > LINK_TAIL_MAX) {
+		size_t excess = link->tail_size + size - LINK_TAIL_MAX;
+
+		memmove(link->tail, link->tail + excess, link->tail_size - excess);
+		link->tail_size -= excess;
+		link->tail_cut = true;
+	}
+	memcpy(link->tail + link->tail_size, text, size);
+	link->tail_size += size;
+}
+
+static char *last_words(const VmLink *link)
+{
+	g_autofree char *text = g_strndup(link->tail, link->tail_size);
+	g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+	g_strstrip(valid);
+	return link->tail_cut ? g_strconcat("... ", valid, NULL) : g_steal_pointer(&valid);
+}
+
+/* One read; false: the end, or nothing now. */
+static bool read_output(VmLink *link)
+{
+	char buffer[4096];
+	ssize_t n = read(link->output_fd, buffer, sizeof buffer);
+
+	if (n > 0)
+		keep_output(link, buffer, (size_t)n);
+	return n > 0;
+}
+
+static int on_output(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	VmLink *link = user;
+
+	assert_event_thread(__func__);
+	if (!read_output(link) && (revents & EPOLLHUP))
+		sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	return 0;
+}
+
+/* ---- the end ---- */
+static void link_free(VmLink *link) ON_EVENT_THREAD
+{
+	link_resync_done(link);
+	sd_event_source_disable_unref(link->pidfd_source);
+	sd_event_source_disable_unref(link->output_source);
+	sd_event_source_disable_unref(link->timer);
+	qmp_monitor_free(link->monitor);
+	for (unsigned i = 0; i < link->n_consoles; i++)
+		console_free(link->consoles[i]);
+	g_free(link->consoles);
+	qemu_process_unref(link->process);
+	fd_close(&link->output_fd);
+	g_free(link->qmp_path);
+	link->vm->link = NULL;
+	vm_unref(link->vm);
+	g_free(link);
+}
+
+void vm_link_drop(Vm *vm)
+{
+	if (vm->link)
+		link_free(vm->link);
+}
+
+static int on_process_end(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	VmLink *link = user;
+	g_autoptr(Vm) vm = vm_ref(link->vm);
+	g_autofree char *words = NULL;
+	int code = 0, signal = 0;
+	bool known;
+
+	assert_event_thread(__func__);
+	/* What it said before it ended comes before its end. */
+	if (link->monitor && !link->monitor_closed)
+		qmp_monitor_finish(link->monitor);
+	while (link->output_fd >= 0 && read_output(link))
+		;
+	for (unsigned i = 0; i < link->n_consoles; i++)
+		console_finish(link->consoles[i]);
+	known = qemu_process_reap(link->process, &code, &signal);
+	words = last_words(link);
+	link_free(link);
+	vm_file_exit(vm, known, code, signal, words);
+	vm_list(vm);
+	return 0;
+}
+
+/* ---- what the mail holds for the event thread ---- */
+static void adopt_consoles(VmLink *link, VmHandoff *handoff) ON_EVENT_THREAD
+{
+	link->n_consoles = handoff->n_consoles;
+	link->consoles = g_new0(Console *, handoff->n_consoles);
+	for (unsigned i = 0; i < handoff->n_consoles; i++) {
+		autofd int fd = g_steal_fd(&handoff->console_fds[i]);
+		int r;
+
+		if (fd < 0)
+			fd = fd_connect_unix(handoff->console_paths[i]);
+		r = console_new(link->vm, g_steal_fd(&fd), &link->consoles[i]);
+		if (r < 0)
+			log_vm(LOG_WARNING, link->vm->uuid, link->vm->uuid, "console %u can't be read: %s", i,
+				g_strerror(-r));
+	}
+}
+
+static int adopt_monitor(VmLink *link, VmHandoff *handoff) ON_EVENT_THREAD
+{
+	link->fresh = handoff->qmp_fd >= 0;
+	if (handoff->qmp_fd < 0) {
+		link->reconnect_usec = clock_monotonic_usec();
+		return 0;
+	}
+	return qmp_monitor_new(link->vm->engine->loop, g_steal_fd(&handoff->qmp_fd), &monitor_callbacks, link,
+		&link->monitor);
+}
+
+static int watch(VmLink *link) ON_EVENT_THREAD
+{
+	sd_event *loop = link->vm->engine->loop;
+	int r;
+
+	r = sd_event_add_io(loop, &link->pidfd_source, link->process->pidfd, EPOLLIN, on_process_end, link);
+	if (r < 0)
+		return r;
+	if (link->output_fd >= 0) {
+		fd_set_nonblocking(link->output_fd, true);
+		r = sd_event_add_io(loop, &link->output_source, link->output_fd, EPOLLIN, on_output, link);
+		if (r < 0)
+			return r;
+	}
+	return link_timer_new(link);
+}
+
+static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
+{
+	g_autoptr(VmHandoff) handoff = handoff_consume;
+	VmLink *link = g_new0(VmLink, 1);
+	int r;
+
+	g_assert(!vm->link);
+	link->vm = vm_ref(vm);
+	vm->link = link;
+	link->process = g_steal_pointer(&handoff->process);
+	link->qmp_path = g_steal_pointer(&handoff->qmp_path);
+	link->output_fd = g_steal_fd(&handoff->output_fd);
+	link->last_heard_usec = clock_monotonic_usec();
+	r = watch(link);
+	if (r >= 0)
+		r = adopt_monitor(link, handoff);
+	if (r < 0) {
+		/* The kernel has no more to give (epoll watches, memory). What can't be watched can't be
+		 * trusted with a guest: it ends, and nothing else suffers. */
+		log_vm(LOG_ERR, vm->uuid, vm->uuid, "its QEMU can't be watched: %s", g_strerror(-r));
+		qemu_process_signal(link->process, SIGKILL);
+		link_free(link);
+		vm_file_exit(vm, false, 0, 0, "the service could not watch it");
+		vm_list(vm);
+		return;
+	}
+	adopt_consoles(link, handoff);
+	link_timer_arm(link);
+}
+
+static void send_commands(Vm *vm, const GString *send) ON_EVENT_THREAD
+{
+	VmLink *link = vm->link;
+	int r = -EPIPE;
+
+	if (link && link->monitor && !link->monitor_closed)
+		r = qmp_monitor_send(link->monitor, send->str, send->len);
+	/* Whoever waits for the answers has a deadline, or is told of the loss. */
+	if (r < 0)
+		log_vm(LOG_WARNING, vm->uuid, vm->uuid, "a command can't be sent: %s", g_strerror(-r));
+}
+
+static void add_console_readers(Vm *vm, ConsoleRequest *requests) ON_EVENT_THREAD
+{
+	ConsoleRequest *next;
+
+	for (ConsoleRequest *request = requests; request; request = next) {
+		Console *console = vm->link && request->index < vm->link->n_consoles
+					   ? vm->link->consoles[request->index]
+					   : NULL;
+
+		next = request->next;
+		/* Without one the fd is closed, which is what its reader would see of a VM that has ended. */
+		if (console)
+			console_add_reader(console, g_steal_fd(&request->fd), request->read_only);
+		else
+			console_reader_gone(vm);
+		console_request_free(request);
+	}
+}
+
+void vm_link_serve(Vm *vm)
+{
+	VmHandoff *handoff = NULL;
+	ConsoleRequest *consoles = NULL;
+	g_autoptr(GString) send = NULL;
+	uint64_t shutdown_usec = 0, quit_usec = 0;
+	bool resync = false, any;
+
+	leaf_lock(&vm->mail.mutex);
+	any = vm->mail.listed_for_io;
+	if (any) {
+		vm->mail.listed_for_io = false;
+		handoff = g_steal_pointer(&vm->mail.handoff);
+		consoles = g_steal_pointer(&vm->mail.consoles);
+		if (vm->mail.send && vm->mail.send->len > 0) {
+			send = vm->mail.send;
+			vm->mail.send = g_string_new(NULL);
+		}
+		resync = vm->mail.resync_wanted;
+		vm->mail.resync_wanted = false;
+		shutdown_usec = vm->mail.shutdown_deadline_usec;
+		quit_usec = vm->mail.quit_deadline_usec;
+	}
+	leaf_unlock(&vm->mail.mutex);
+	if (!any)
+		return;
+
+	if (handoff)
+		adopt(vm, handoff);
+	if (send)
+		send_commands(vm, send);
+	if (consoles)
+		add_console_readers(vm, consoles);
+	if (vm->link) {
+		vm->link->shutdown_deadline_usec = shutdown_usec;
+		vm->link->quit_deadline_usec = quit_usec;
+		if (resync)
+			link_resync(vm->link);
+		link_timer_arm(vm->link);
+	}
+}

@@ -1,0 +1,88 @@
+/*
+ * Define, SetAutostart, Undefine: what is durable. Each commits first: the caller of one that takes too long
+ * on slow storage is told so, but it is carried out, and the VM's other operations wait for it.
+ */
+#include "util/log.h"
+#include "vm/operation.h"
+
+static void set_storage_error(int r, const char *what, GError **error)
+{
+	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", what, g_strerror(-r));
+}
+
+/* Writes a definition, the lock released. */
+static bool write_definition(Operation *op, const VmConfig *config, uint64_t revision, GError **error)
+	REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+	int r;
+
+	if (!operation_commit(op, error))
+		return false;
+	operation_block(op);
+	r = state_dir_write(vm->engine->options.state_dir, config, vm->owner_uid, revision);
+	if (!operation_unblock(op, error))
+		return false;
+	if (r < 0)
+		set_storage_error(r, "the definition can't be stored", error);
+	return r >= 0;
+}
+
+static bool run_define(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	if (!write_definition(op, op->vm->config, op->vm->revision, error))
+		return false;
+	op->vm->dirty = true;
+	return true;
+}
+
+static bool run_set_autostart(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+	g_autoptr(VmConfig) changed = NULL;
+
+	if (vm->config->autostart == op->args.set_autostart.autostart)
+		return true;
+	changed = vm_config_with_autostart(vm->config, op->args.set_autostart.autostart);
+	if (!write_definition(op, changed, vm->revision + 1, error))
+		return false;
+	vm_config_unref(vm->config);
+	vm->config = g_steal_pointer(&changed);
+	vm->revision++;
+	vm->dirty = true;
+	return true;
+}
+
+static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+	int r, r_runtime;
+
+	if (vm_state_is_active(vm->state)) {
+		operation_refuse_state(op, "off or crashed", error);
+		return false;
+	}
+	if (!operation_commit(op, error))
+		return false;
+	operation_block(op);
+	r = state_dir_remove(vm->engine->options.state_dir, vm->uuid);
+	r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+	if (!operation_unblock(op, error))
+		return false;
+	if (r < 0) {
+		set_storage_error(r, "the definition can't be removed", error);
+		return false;
+	}
+	if (r_runtime < 0)
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "run-time files are left: %s",
+			g_strerror(-r_runtime));
+	vm->gone = true;
+	vm->dirty = true;
+	return true;
+}
+
+const OperationType operation_define = {"DefineVM", VM_LANE_QMP, DEADLINE_DEVICE, false, run_define, NULL};
+const OperationType operation_set_autostart = {
+	"SetAutostart", VM_LANE_QMP, DEADLINE_DEVICE, false, run_set_autostart, NULL};
+const OperationType operation_undefine = {
+	"Undefine", VM_LANE_QMP, DEADLINE_DEVICE, false, run_undefine, NULL};

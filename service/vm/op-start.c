@@ -1,0 +1,341 @@
+/*
+ * Start: from a definition to a running QEMU.
+ *
+ * First what may hang is looked at, without the VM lock and with the place at stake: images, kernel, the KVM
+ * probe. Then the disks are claimed, and from there on each step has its undo: QEMU is spawned with its
+ * sockets passed as fds and connected already, shown to Kill, recorded for a later roostd, handed to the
+ * event thread, and let go by `cont`.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "qemu/command-line.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "vm/disks.h"
+#include "vm/link.h"
+#include "vm/operation.h"
+
+/* What is to be started, once it has been looked at. */
+typedef struct Plan {
+	VmConfig *config; /* a reference */
+	VmAccelerator accelerator;
+	bool *block_devices;
+	Claim *claims;
+} Plan;
+
+static void plan_clear(Plan *plan)
+{
+	vm_config_unref(plan->config);
+	g_free(plan->block_devices);
+	g_free(plan->claims);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
+
+/* ---- what may hang ---- */
+static bool check_file(const char *key, const char *path, GError **error)
+{
+	struct stat st;
+
+	if (path[0] == '\0')
+		return true;
+	if (stat(path, &st) < 0)
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, path);
+	else if (st.st_size == 0)
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: is empty", key, path);
+	else
+		return true;
+	return false;
+}
+
+static bool check_memory(const VmConfig *config, GError **error)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (config->memory <= host)
+		return true;
+	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_CONFIG,
+		"Memory: %" G_GUINT64_FORMAT " MiB is more than the host has (%" G_GUINT64_FORMAT " MiB)",
+		config->memory >> 20, host >> 20);
+	return false;
+}
+
+static bool choose_accelerator(Operation *op, const VmConfig *config, VmAccelerator *ret, GError **error)
+{
+	g_autofree char *why = NULL;
+
+	*ret = VM_ACCELERATOR_TCG;
+	if (config->accelerator == VM_ACCELERATOR_TCG)
+		return true;
+	assert_worker(__func__);
+	if (engine_kvm_works(op->vm->engine, &why)) {
+		*ret = VM_ACCELERATOR_KVM;
+		return true;
+	}
+	if (config->accelerator == VM_ACCELERATOR_AUTO)
+		return true;
+	g_set_error(error, VM_ERROR, VM_ERROR_NOT_SUPPORTED,
+		"Accelerator: KVM does not work on this host: %s", why);
+	return false;
+}
+
+/* ---- what is undone ---- */
+static void undo_claims(Operation *op)
+{
+	claims_release(op->vm->engine->claims, op->entry.id);
+}
+
+static void undo_state(Operation *op) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+	bool killed;
+
+	leaf_lock(&vm->mail.mutex);
+	killed = vm->mail.kill_before > op->entry.id;
+	leaf_unlock(&vm->mail.mutex);
+	if (vm->pid != 0) {
+		/* It would not die in time. Its exit ends this. */
+		vm->hints.off_reason = VM_REASON_START_FAILED;
+		vm_set_state(op->vm, VM_STATE_STOPPING, VM_REASON_START_FAILED, true);
+	} else if (vm->state == VM_STATE_STARTING) {
+		vm_set_state(op->vm, VM_STATE_OFF, killed ? VM_REASON_KILLED : VM_REASON_START_FAILED, true);
+	}
+}
+
+static void undo_process(Operation *op) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+
+	if (vm->pid == 0)
+		return;
+	vm->hints.off_reason = VM_REASON_START_FAILED;
+	vm_end_process(vm);
+	if (!operation_wait_exit(op))
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "QEMU (process %u) does not end", vm->pid);
+}
+
+static void undo_folder(Operation *op) REQUIRES(op->vm->lock)
+{
+	/* On memory, or at least local: this does not hang. */
+	operation_release(op);
+	runtime_dir_remove_vm(op->vm->engine->options.runtime_dir, op->vm->uuid);
+	operation_retake(op);
+}
+
+/* ---- sockets and the process ---- */
+typedef struct Launch {
+	VmHandoff *handoff;
+	char *folder;
+	int qmp_listener, output_writer;
+	int *listeners; /* of consoles */
+	unsigned n_consoles;
+} Launch;
+
+static void launch_clear(Launch *launch)
+{
+	vm_handoff_free(launch->handoff);
+	fd_close(&launch->qmp_listener);
+	fd_close(&launch->output_writer);
+	for (unsigned i = 0; i < launch->n_consoles; i++)
+		fd_close(&launch->listeners[i]);
+	g_free(launch->listeners);
+	g_free(launch->folder);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Launch, launch_clear)
+
+/* A listening socket at folder/name and a connection to it: QEMU finds the connection waiting when it starts.
+ */
+static bool make_socket(
+	const char *folder, const char *name, int *ret_listener, int *ret_fd, char **ret_path, GError **error)
+{
+	g_autofree char *path = g_strdup_printf("%s/%s", folder, name);
+	autofd int listener = fd_listen_unix(path);
+	autofd int fd = -1;
+
+	if (listener >= 0)
+		fd = fd_connect_unix(path);
+	if (listener < 0 || fd < 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "socket %s: %s", path,
+			g_strerror(listener < 0 ? -listener : -fd));
+		return false;
+	}
+	*ret_listener = g_steal_fd(&listener);
+	*ret_fd = g_steal_fd(&fd);
+	*ret_path = g_steal_pointer(&path);
+	return true;
+}
+
+static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, GError **error)
+{
+	VmHandoff *handoff = launch->handoff;
+	int output[2];
+	int r;
+
+	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
+	if (r < 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "run-time folder: %s", g_strerror(-r));
+		return false;
+	}
+	if (!make_socket(launch->folder, "qmp", &launch->qmp_listener, &handoff->qmp_fd, &handoff->qmp_path,
+		    error))
+		return false;
+	launch->n_consoles = handoff->n_consoles = config->n_consoles;
+	launch->listeners = g_new(int, config->n_consoles + 1);
+	handoff->console_fds = g_new(int, config->n_consoles + 1);
+	handoff->console_paths = g_new0(char *, config->n_consoles + 1);
+	for (unsigned i = 0; i < config->n_consoles; i++)
+		launch->listeners[i] = handoff->console_fds[i] = -1;
+	for (unsigned i = 0; i < config->n_consoles; i++) {
+		g_autofree char *name = g_strdup_printf("console-%s", config->consoles[i].name);
+
+		if (!make_socket(launch->folder, name, &launch->listeners[i], &handoff->console_fds[i],
+			    &handoff->console_paths[i], error))
+			return false;
+	}
+	if (pipe2(output, O_CLOEXEC) < 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "pipe: %s", g_strerror(errno));
+		return false;
+	}
+	handoff->output_fd = output[0];
+	launch->output_writer = output[1];
+	return true;
+}
+
+static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **error)
+{
+	Engine *engine = op->vm->engine;
+	QemuCommandLine spec = {
+		.binary = engine->qemu_binary,
+		.config = plan->config,
+		.accelerator = plan->accelerator,
+		.qmp_fd = launch->qmp_listener,
+		.console_fds = launch->listeners,
+		.block_devices = plan->block_devices,
+	};
+	g_auto(GStrv) argv = qemu_command_line_build(&spec);
+	g_autofree int *fds = g_new(int, launch->n_consoles + 1);
+	int r;
+
+	fds[0] = launch->qmp_listener;
+	memcpy(fds + 1, launch->listeners, launch->n_consoles * sizeof *fds);
+	r = qemu_process_spawn(
+		argv, fds, launch->n_consoles + 1, launch->output_writer, &launch->handoff->process);
+	if (r < 0)
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: %s", engine->qemu_binary, g_strerror(-r));
+	/* Our copies of QEMU's ends: kept, they would hide its end from us. */
+	fd_close(&launch->output_writer);
+	fd_close(&launch->qmp_listener);
+	return r >= 0;
+}
+
+static void record_process(
+	Operation *op, const QemuProcess *process, VmAccelerator accelerator, uint64_t epoch)
+{
+	ProcessRecord record = {
+		.pid = process->pid,
+		.start_time = process->start_time,
+		.epoch = epoch,
+		.accelerator = accelerator,
+	};
+	int r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
+
+	if (r < 0)
+		log_warning("VM %s: a later roostd won't know its process: %s", op->vm->uuid, g_strerror(-r));
+}
+
+/* ---- the steps ---- */
+static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
+{
+	const VmConfig *config = plan->config;
+	g_autoptr(GError) problem = NULL;
+	bool ok;
+
+	operation_block(op);
+	ok = vm_disks_resolve(config, &plan->claims, &plan->block_devices, &problem) &&
+	     check_file("Kernel", config->kernel, &problem) &&
+	     check_file("Initrd", config->initrd, &problem) && check_memory(config, &problem) &&
+	     choose_accelerator(op, config, &plan->accelerator, &problem);
+	if (!operation_unblock(op, error))
+		return false;
+	if (!ok) {
+		g_propagate_error(error, g_steal_pointer(&problem));
+		return false;
+	}
+	if (!vm_disks_claim(op->vm, config, plan->claims, op->entry.id, error))
+		return false;
+	operation_push_undo(op, undo_claims);
+	return true;
+}
+
+static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRES(op->vm->lock)
+{
+	g_auto(Launch) launch = {.qmp_listener = -1, .output_writer = -1, .handoff = vm_handoff_new(NULL)};
+	Vm *vm = op->vm;
+	uint64_t epoch = vm->epoch + 1;
+	bool ok;
+
+	vm_set_state(op->vm, VM_STATE_STARTING, VM_REASON_USER, true);
+	operation_push_undo(op, undo_state);
+	operation_push_undo(op, undo_folder);
+	operation_release(op);
+	ok = make_sockets(op, plan->config, &launch, error) && spawn(op, plan, &launch, error);
+	if (ok)
+		record_process(op, launch.handoff->process, plan->accelerator, epoch);
+	operation_retake(op);
+	if (!ok)
+		return false;
+
+	vm->epoch = epoch;
+	vm->pid = (uint32_t)launch.handoff->process->pid;
+	vm->accelerator = plan->accelerator;
+	vm->running_config = vm_config_ref(plan->config);
+	vm->claims_owner = op->entry.id;
+	vm->dirty = true;
+	operation_push_undo(op, undo_process);
+	/* If Kill came first, the process is dead already; its exit is awaited all the same, by the first
+	 * command. */
+	vm_show_process(vm, launch.handoff->process, op->entry.id);
+	vm_hand_over(vm, g_steal_pointer(&launch.handoff));
+	return true;
+}
+
+static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config)};
+	Vm *vm = op->vm;
+	bool paused = op->args.start.paused;
+
+	if (vm_state_is_active(vm->state)) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"Start: the VM '%s' is %s (QEMU is process %u); this needs off", vm->config->name,
+			vm_state_to_string(vm->state), vm->pid);
+		return false;
+	}
+	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
+		return false;
+	/* The handshake comes before the first command's answer. */
+	if (!operation_execute(op, paused ? "query-status" : "cont", NULL, NULL, error))
+		return false;
+	if (!operation_commit(op, error))
+		return false;
+	if (vm->state == VM_STATE_STARTING)
+		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, VM_REASON_USER, true);
+	return true;
+}
+
+const OperationType operation_start = {
+	.member = "Start",
+	.lane = VM_LANE_QMP,
+	.deadline = DEADLINE_START,
+	.needs_qemu = true,
+	.run = run_start,
+};

@@ -1,0 +1,159 @@
+#include "vm/registry.h"
+
+#include <string.h>
+
+struct Registry {
+	GHashTable *by_uuid; /* bus: dashed UUID -> Row (owned) */
+	GHashTable *by_name; /* bus: name -> Row (borrowed) */
+	GQueue visible;      /* bus: Row, in order */
+};
+
+typedef struct Row {
+	Vm *vm; /* a reference */
+	char *name;
+	GList *link; /* in visible; NULL: reserved only */
+} Row;
+
+static void row_free(gpointer data)
+{
+	Row *row = data;
+
+	vm_unref(row->vm);
+	g_free(row->name);
+	g_free(row);
+}
+
+Registry *registry_new(void)
+{
+	Registry *registry = g_new0(Registry, 1);
+
+	registry->by_uuid = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, row_free);
+	registry->by_name = g_hash_table_new(g_str_hash, g_str_equal);
+	g_queue_init(&registry->visible);
+	return registry;
+}
+
+Registry *registry_free(Registry *registry)
+{
+	if (registry) {
+		g_queue_clear(&registry->visible);
+		g_hash_table_unref(registry->by_name);
+		g_hash_table_unref(registry->by_uuid);
+		g_free(registry);
+	}
+	return NULL;
+}
+
+bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **error)
+{
+	Row *row = g_hash_table_lookup(registry->by_name, name);
+
+	if (row) {
+		g_set_error(error, VM_ERROR, VM_ERROR_VM_EXISTS, "Name: a VM named '%s' exists (%s)", name,
+			row->vm->uuid);
+		return false;
+	}
+	row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+	if (row) {
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_VM_EXISTS, "UUID: %s is the VM '%s'", vm->uuid, row->name);
+		return false;
+	}
+	row = g_new0(Row, 1);
+	row->vm = vm_ref(vm);
+	row->name = g_strdup(name);
+	g_hash_table_insert(registry->by_uuid, vm->uuid, row);
+	g_hash_table_insert(registry->by_name, row->name, row);
+	return true;
+}
+
+void registry_publish(Registry *registry, Vm *vm)
+{
+	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+
+	g_assert(row && !row->link);
+	g_queue_push_tail(&registry->visible, row);
+	row->link = g_queue_peek_tail_link(&registry->visible);
+}
+
+void registry_remove(Registry *registry, Vm *vm)
+{
+	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+
+	g_assert(row);
+	if (row->link)
+		g_queue_delete_link(&registry->visible, row->link);
+	g_hash_table_remove(registry->by_name, row->name);
+	g_hash_table_remove(registry->by_uuid, vm->uuid);
+}
+
+static Row *visible(Row *row)
+{
+	return row && row->link ? row : NULL;
+}
+
+/* A name that differs from `text` in case, or in one character left out, put in or exchanged. */
+static bool is_near(const char *text, const char *name)
+{
+	size_t a = strlen(text), b = strlen(name), head = 0, tail = 0;
+
+	if (g_ascii_strcasecmp(text, name) == 0)
+		return true;
+	if (a > b + 1 || b > a + 1 || MIN(a, b) < 2)
+		return false;
+	while (head < a && head < b && text[head] == name[head])
+		head++;
+	while (tail < a - head && tail < b - head && text[a - 1 - tail] == name[b - 1 - tail])
+		tail++;
+	return MAX(a, b) - head - tail <= 1;
+}
+
+static void no_such_vm(Registry *registry, const char *text, GError **error)
+{
+	const char *near = NULL;
+	g_autofree char *valid = g_utf8_make_valid(text, (gssize)MIN(strlen(text), VM_NAME_MAX));
+
+	for (GList *link = registry->visible.head; link && !near; link = link->next)
+		if (is_near(text, ((Row *)link->data)->name))
+			near = ((Row *)link->data)->name;
+	g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "there is no VM '%s'%s%s%s", valid,
+		near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+Vm *registry_find(Registry *registry, const char *name_or_uuid, GError **error)
+{
+	char uuid[37];
+	Row *row = visible(g_hash_table_lookup(registry->by_name, name_or_uuid));
+
+	if (!row && vm_uuid_normalize(name_or_uuid, uuid))
+		row = visible(g_hash_table_lookup(registry->by_uuid, uuid));
+	if (row)
+		return row->vm;
+	no_such_vm(registry, name_or_uuid, error);
+	return NULL;
+}
+
+Vm *registry_find_by_path_id(Registry *registry, const char *hex)
+{
+	char uuid[37];
+	Row *row;
+
+	/* One path per VM: other spellings of the UUID are no objects. */
+	if (strlen(hex) != 32 || strspn(hex, "0123456789abcdef") != 32 || !vm_uuid_normalize(hex, uuid))
+		return NULL;
+	row = visible(g_hash_table_lookup(registry->by_uuid, uuid));
+	return row ? row->vm : NULL;
+}
+
+void registry_foreach(Registry *registry, RegistryFunc func, void *user)
+{
+	for (GList *link = registry->visible.head, *next; link; link = next) {
+		next = link->next;
+		func(((Row *)link->data)->vm, user);
+	}
+}
+
+unsigned registry_count(const Registry *registry)
+{
+	return registry->visible.length;
+}

@@ -1,0 +1,233 @@
+#pragma once
+/*
+ * Vm: one virtual machine, and the protocol by which its threads meet: the VM lock, the mail, the ready list,
+ * the outbox. docs/THREADS.md tells the rules, tests/model/ proves them. Who may touch a field is written
+ * beside it:
+ *
+ *   lock    the VM lock (vm_lock, vm_unlock): workers, and the event thread where it is free
+ *   mail    the mail mutex, a leaf: O(1) work of any thread
+ *   event   the event thread
+ *   bus     the bus thread
+ *
+ * How an event goes: vm_file_event() puts it into the mail and marks the waiter that it matches; vm_list()
+ * puts the VM on the ready list; vm_deliver() tries the VM lock, and whoever holds it applies what is filed
+ * when it unlocks. Applied events become a view, state changes and signals in the outbox; vm_publish() posts
+ * the VM to the bus inbox once.
+ */
+#include "exec/lane.h"
+#include "qemu/process.h"
+#include "qmp/wire.h"
+#include "vm/engine.h"
+#include "vm/error.h"
+#include "vm/event-set.h"
+#include "vm/outbox.h"
+
+typedef enum VmLane { VM_LANE_QMP, VM_LANE_AGENT, VM_LANE_MAX } VmLane;
+
+/* Internal work (Lane.wanted). */
+#define VM_WANT_CLEANUP (1U << 0) /* remove the run-time files of a QEMU that has exited */
+#define VM_WANT_CLAIMS  (1U << 1) /* claim the disks of a QEMU that an earlier roostd started */
+
+typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, consoles (link.h) */
+typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
+typedef struct ConsoleRequest ConsoleRequest; /* a reader's fd on its way to the event thread (console.h) */
+typedef struct Operation Operation;           /* operation.h */
+
+/* A waiter: an operation that sleeps until QEMU answered. On the worker's stack; registered in the mail
+ * before its command is sent. Marks stay until it is unregistered. */
+typedef struct Waiter {
+	Cond cond;
+	uint64_t command_id; /* the reply it waits for */
+	uint64_t operation_id;
+	bool want_event; /* and an event, too: */
+	EventId event_id;
+	const char *event_key; /* NULL: any key */
+	bool reply_suffices;   /* an exit after the reply is no failure */
+	bool exit_only;        /* no command: it waits for the exit */
+	/* mail: the marks */
+	QmpReply *reply;
+	bool has_event;
+	bool has_exit;
+	bool has_closed; /* the monitor's connection is gone */
+	bool is_cancelled;
+} Waiter;
+
+typedef struct VmMail {
+	Leaf mutex;
+	EventSet events;
+	uint64_t n_exits; /* exits filed */
+	Waiter *waiters[VM_LANE_MAX];
+	Outbox out;
+	GString *send;            /* QMP commands to be written; NULL while no monitor is expected */
+	bool silent;              /* an answer is overdue: the next reply means that QEMU is back */
+	bool listed_for_io;       /* there is something for the event thread beyond events */
+	QemuProcess *process;     /* shown by Start; NULL: none. A reference */
+	uint64_t kill_before;     /* operations accepted before this number that need QEMU are cancelled */
+	bool killed;              /* the process was signalled by Kill */
+	char *last_words;         /* of the process that exited, or NULL */
+	VmHandoff *handoff;       /* owned */
+	ConsoleRequest *consoles; /* owned list */
+	unsigned n_console_readers;
+	bool resync_wanted;
+	uint64_t shutdown_deadline_usec; /* monotonic; 0: none */
+	uint64_t quit_deadline_usec;     /* likewise: then QEMU is killed */
+} VmMail;
+
+/* What an operation asked of the guest, and what was heard that explains what comes next. All: lock. */
+typedef struct VmHints {
+	bool shutdown_asked;    /* Shutdown is under way */
+	bool reboot_asked;      /* Reboot: a power-off starts the guest again */
+	bool restarting;        /* it powered off and is being reset by us: `cont` follows the RESET */
+	bool force;             /* at the timeout: kill */
+	bool force_killed;      /* the timeout has passed and killed it */
+	bool powered_off;       /* SHUTDOWN came: QEMU is being ended by us */
+	bool powered_off_clean; /* SHUTDOWN came from the host's side (quit, SIGTERM) */
+	VmReason stop_reason;   /* for the next STOP; VM_REASON_MAX: none */
+	VmReason off_reason;    /* for the exit; VM_REASON_MAX: none */
+	bool holds_state; /* an operation owns the STOP and RESUME it causes: the view shows the state from
+			     before */
+} VmHints;
+
+struct Vm {
+	Ref ref;
+	Engine *engine;     /* immutable */
+	char uuid[37];      /* immutable */
+	uint32_t owner_uid; /* immutable */
+	void *bus_user;     /* bus: what bus/ keeps of it */
+
+	InboxItem ready_item; /* the ready list's */
+	InboxItem post_item;  /* the bus inbox's */
+	Lane lanes[VM_LANE_MAX];
+	bool internal_waiting; /* engine's internal_mutex */
+
+	Lock lock;
+	atomic_uint n_lock_waiters;
+	atomic_uint_fast64_t last_answer_usec; /* monotonic, when QEMU last answered: any thread reads */
+
+	VmMail mail;
+
+	/* ---- lock ---- */
+	VmConfig *config, *running_config;
+	uint64_t revision;
+	VmState state;
+	VmReason reason;
+	uint64_t state_since_usec; /* realtime */
+	VmState shown_state;       /* what the view says; differs from `state` only while hints.holds_state */
+	bool responsive;
+	uint64_t unresponsive_since_usec; /* realtime */
+	VmAccelerator accelerator;        /* as run */
+	uint32_t pid;
+	uint64_t epoch;   /* number of this QEMU process */
+	uint64_t n_exits; /* exits applied */
+	VmHints hints;
+	VmLastExit last_exit;
+	bool gone;             /* undefined */
+	uint64_t claims_owner; /* whose claims are given back at the exit; 0: none */
+	Outbox staged;         /* state changes and signals to be published */
+	bool dirty;            /* the view is not what is published */
+	uint64_t view_version;
+	unsigned wanted; /* internal work to ask for after the unlock */
+
+	/* ---- event ---- */
+	VmLink *link;
+};
+
+/* The bus thread, or before threads start: a VM that is off, with one reference; the config is taken over.
+ * Its outbox holds its first view. */
+Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid, uint64_t revision);
+/* Any thread. The last reference is dropped with no lane busy and nothing in the mail but what can be thrown
+ * away. */
+Vm *vm_ref(Vm *vm);
+Vm *vm_unref(Vm *vm);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Vm, vm_unref)
+
+static inline Vm *vm_from_ready_item(InboxItem *item)
+{
+	return (Vm *)((char *)item - offsetof(Vm, ready_item));
+}
+static inline Vm *vm_from_post_item(InboxItem *item)
+{
+	return (Vm *)((char *)item - offsetof(Vm, post_item));
+}
+
+/* ---- the lock (lock.c) ---- */
+/* A worker: takes the VM lock and applies what is filed. */
+void vm_lock(Vm *vm) ACQUIRES(vm->lock);
+/* The holder: applies what is filed, publishes, releases, looks again. */
+void vm_unlock(Vm *vm) RELEASES(vm->lock);
+/* The holder: applies what is filed and publishes, if the state changed or there are signals. */
+void vm_drain(Vm *vm) REQUIRES(vm->lock);
+/* Any thread, no leaf held: puts the VM on the ready list. */
+void vm_list(Vm *vm);
+/* The event thread: a VM from the ready list, its item cleared; applies what is filed unless somebody holds
+ * the lock. */
+void vm_deliver(Vm *vm) ON_EVENT_THREAD;
+/* The event thread (and a worker, for what it found out by a deadline): files an event, marks the waiters.
+ * vm_list() must follow. */
+void vm_file_event(Vm *vm, const EventRecord *record);
+/* The event thread: files a reply. False: nobody waits for it (it came late). */
+bool vm_file_reply(Vm *vm, uint64_t command_id, QmpReply *reply_consume) ON_EVENT_THREAD;
+/* The event thread: the exit of QEMU, after its last byte. Once per process. */
+void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_words) ON_EVENT_THREAD;
+/* The event thread: the monitor's connection is gone, the process is not. */
+void vm_file_closed(Vm *vm) ON_EVENT_THREAD;
+
+/* The bus thread: takes what is to be emitted. `clear_posted`: it came from the inbox as INBOX_POST. */
+void vm_take_outbox(Vm *vm, bool clear_posted, Outbox *ret_outbox) ON_BUS_THREAD;
+/* The bus thread: the data of an event of an outbox as a{sv}; not floating. */
+GVariant *vm_event_data(const EventEntry *entry) ON_BUS_THREAD;
+/* The name under which an event is signalled. */
+const char *vm_event_name(const EventEntry *entry);
+
+/* ---- waiting (wait.c): see operation.h for what operations call ---- */
+typedef enum WaitResult {
+	WAIT_OK,        /* reply, and the event if one was wanted */
+	WAIT_EXIT,      /* QEMU exited */
+	WAIT_CLOSED,    /* the connection is gone */
+	WAIT_CANCELLED, /* CancelOperation */
+	WAIT_KILLED,    /* Kill */
+	WAIT_TIMEOUT,
+	WAIT_NO_QEMU, /* refused: there is no monitor, or an exit is filed */
+} WaitResult;
+/* The holder: registers, sends, unlocks, sleeps, locks. `cancellable` false: an undo step. */
+WaitResult vm_wait(Vm *vm, VmLane lane, Waiter *waiter, const char *line, uint64_t deadline_usec,
+	bool cancellable, const LaneEntry *entry) REQUIRES(vm->lock);
+/* Any thread: marks the waiter of a cancelled operation. After lane_cancel(). */
+void vm_wake_cancelled(Vm *vm, VmLane lane, uint64_t operation_id);
+
+/* ---- the state (apply.c): the holder ---- */
+/* A change of state; `own`: a step of an operation. Nothing if both are as they were. */
+void vm_set_state(Vm *vm, VmState state, VmReason reason, bool own) REQUIRES(vm->lock);
+/* Applies one entry. */
+void vm_apply(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock);
+/* An operation owns the STOP and RESUME that it causes: the view keeps the state until vm_release_state(). */
+void vm_hold_state(Vm *vm) REQUIRES(vm->lock);
+void vm_release_state(Vm *vm) REQUIRES(vm->lock);
+/* A view of now. */
+VmView *vm_make_view(Vm *vm) REQUIRES(vm->lock);
+/* The holder: sets the times (monotonic; 0: none) at which a Shutdown has failed, and at which a QEMU that
+ * was told to quit is killed. */
+void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec) REQUIRES(vm->lock);
+/* The holder: appends a QMP command whose answer nobody waits for. */
+void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock);
+
+/* ---- Kill (kill.c) ---- */
+/* The bus thread, no lock: wants QEMU gone; `before` is a fresh number of the service's series. Signals the
+ * process if there is one. The caller then removes the queued operations of a lower number that need QEMU,
+ * and answers its own call when a view without QEMU is installed. Returns whether a process was there. */
+bool vm_kill(Vm *vm, uint64_t before) ON_BUS_THREAD;
+/* A worker, Start: shows the process and asks, in one hold. False: a Kill came first, and the process was
+ * signalled. */
+bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id);
+/* Any thread, no leaf held: signals the process by the definition's or an operation's own decision. */
+void vm_end_process(Vm *vm);
+
+/* ---- internal operations (internal.c) ---- */
+/* Any thread, no lock held: finds the lane's wanted work a thread, or puts the VM in line for one. */
+void vm_start_internal(Vm *vm);
+/* A worker: a slot of the 2 x cores. `false`: none is free, and the VM is in line if `wait`. */
+bool internal_slot_take(Vm *vm, bool wait);
+/* A worker: gives the slot back, to a VM in line if there is one. */
+void internal_slot_give(Engine *engine);
+/* A worker: carries the bits out, without the VM lock. */
+void vm_run_internal(Vm *vm, unsigned bits) ON_WORKER;
