@@ -1,0 +1,13 @@
+#pragma once
+/* From VmError to D-Bus, in one table. */
+#include <glib.h>
+#include <systemd/sd-bus.h>
+
+#include "vm/error.h"
+
+/* The D-Bus name; static. Of a GError of another domain: Failed. */
+const char *error_to_dbus_name(const GError *error);
+
+/* Answers a call by an error: its name, and its text, bounded and in valid UTF-8. A negative errno of sd-bus.
+ */
+int error_reply(sd_bus_message *call, const GError *error);

@@ -1,0 +1,364 @@
+#include "bus/members.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bus/access.h"
+#include "bus/calls.h"
+#include "bus/errors.h"
+#include "bus/options.h"
+#include "bus/publish.h"
+#include "bus/reads.h"
+#include "bus/variant.h"
+
+/* ---- arguments ---- */
+static bool refuse_arguments(int r, GError **error)
+{
+	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "arguments: can't be read: %s", g_strerror(-r));
+	return false;
+}
+
+bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
+	void *target, GVariant **ret_dict, GError **error)
+{
+	g_autoptr(GVariant) dict = NULL;
+	int r = variant_read(message, "a{sv}", BUS_OPTIONS_MAX, &dict);
+
+	if (r == -EFBIG || r == -E2BIG) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options: too %s",
+			r == -EFBIG ? "large" : "deep");
+		return false;
+	}
+	if (r < 0)
+		return refuse_arguments(r, error);
+	if (!options_parse(dict, member, rows, n_rows, target, error))
+		return false;
+	*ret_dict = g_steal_pointer(&dict);
+	return true;
+}
+
+static bool read_text(Call *call, const char **ret_text, GError **error)
+{
+	int r = sd_bus_message_read_basic(call->message, 's', ret_text);
+
+	return r > 0 || refuse_arguments(r < 0 ? r : -ENXIO, error);
+}
+
+/* ---- what each does ---- */
+static bool begin_start(Call *call, BusVm *bv, GError **error)
+{
+	static const OptionRow rows[] = {{"Paused", 'b', 0, OPTION_NO_FLAG}};
+	g_autoptr(GVariant) dict = NULL;
+	OperationArgs args = {0};
+	bool paused = false;
+
+	if (!member_read_options(
+		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &paused, &dict, error))
+		return false;
+	args.start.paused = paused;
+	return call_submit(call, bv, &operation_start, &args, error);
+}
+
+typedef struct ShutdownOptions {
+	const char *mode;
+	uint64_t timeout_usec;
+	bool has_timeout, force;
+} ShutdownOptions;
+
+static bool check_mode(const char *mode, GError **error)
+{
+	if (strcmp(mode, "auto") == 0 || strcmp(mode, "acpi") == 0)
+		return true;
+	if (strcmp(mode, "agent") == 0)
+		g_set_error(error, VM_ERROR, VM_ERROR_NOT_SUPPORTED,
+			"options.Mode: agent is not supported yet, use acpi");
+	else
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+			"options.Mode: must be auto or acpi, not %.32s", mode);
+	return false;
+}
+
+static bool begin_shutdown_like(
+	Call *call, BusVm *bv, const OperationType *type, size_t n_rows, GError **error)
+{
+	static const OptionRow rows[] = {
+		{"Mode", 's', offsetof(ShutdownOptions, mode), OPTION_NO_FLAG},
+		{"Timeout", 't', offsetof(ShutdownOptions, timeout_usec),
+			offsetof(ShutdownOptions, has_timeout)},
+		{"Force", 'b', offsetof(ShutdownOptions, force), OPTION_NO_FLAG},
+	};
+	g_autoptr(GVariant) dict = NULL;
+	ShutdownOptions options = {.mode = "auto"};
+	OperationArgs args = {0};
+
+	if (!member_read_options(call->message, call->row->name, rows, MIN(n_rows, G_N_ELEMENTS(rows)),
+		    &options, &dict, error) ||
+		!check_mode(options.mode, error))
+		return false;
+	args.shutdown.has_timeout = options.has_timeout;
+	args.shutdown.timeout_usec = options.timeout_usec;
+	args.shutdown.force = options.force;
+	return call_submit(call, bv, type, &args, error);
+}
+
+static bool begin_shutdown(Call *call, BusVm *bv, GError **error)
+{
+	return begin_shutdown_like(call, bv, &operation_shutdown, 3, error);
+}
+
+/* Reboot takes Mode alone. */
+static bool begin_reboot(Call *call, BusVm *bv, GError **error)
+{
+	return begin_shutdown_like(call, bv, &operation_reboot, 1, error);
+}
+
+static bool begin_plain(Call *call, BusVm *bv, const OperationType *type, GError **error)
+{
+	OperationArgs args = {0};
+
+	return call_submit(call, bv, type, &args, error);
+}
+
+static bool begin_reset(Call *call, BusVm *bv, GError **error)
+{
+	return begin_plain(call, bv, &operation_reset, error);
+}
+
+static bool begin_pause(Call *call, BusVm *bv, GError **error)
+{
+	return begin_plain(call, bv, &operation_pause, error);
+}
+
+static bool begin_resume(Call *call, BusVm *bv, GError **error)
+{
+	return begin_plain(call, bv, &operation_resume, error);
+}
+
+static bool begin_kill(Call *call, BusVm *bv, GError **error)
+{
+	call_kill(call, bv);
+	return true;
+}
+
+static bool begin_cancel(Call *call, BusVm *bv, GError **error)
+{
+	uint64_t id;
+	int r;
+
+	assert_bus_thread(__func__);
+	r = sd_bus_message_read_basic(call->message, 't', &id);
+	if (r < 0)
+		return refuse_arguments(r, error);
+	r = -ENOENT;
+	for (unsigned lane = 0; lane < VM_LANE_MAX && r == -ENOENT; lane++)
+		r = operation_cancel(bv->vm, lane, id);
+	if (r == 0) {
+		call_reply_empty(call);
+		return true;
+	}
+	if (r == -EALREADY)
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"%s: the current operation can't be cancelled any more", bus_vm_name(bv));
+	else if (id == 0)
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE, "%s: there is no current operation",
+			bus_vm_name(bv));
+	else
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"%s: operation %" G_GUINT64_FORMAT " is not the current one", bus_vm_name(bv), id);
+	return false;
+}
+
+static bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
+{
+	OperationArgs args = {0};
+	int autostart;
+	int r = sd_bus_message_read_basic(call->message, 'b', &autostart);
+
+	if (r < 0)
+		return refuse_arguments(r, error);
+	args.set_autostart.autostart = autostart != 0;
+	return call_submit(call, bv, &operation_set_autostart, &args, error);
+}
+
+static bool begin_undefine(Call *call, BusVm *bv, GError **error)
+{
+	/* Roost made no files for the VM: with or without, there is none to remove. */
+	static const OptionRow rows[] = {{"Storage", 'b', 0, OPTION_NO_FLAG}};
+	g_autoptr(GVariant) dict = NULL;
+	bool storage;
+
+	if (!member_read_options(
+		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &storage, &dict, error))
+		return false;
+	return begin_plain(call, bv, &operation_undefine, error);
+}
+
+static bool begin_open_console(Call *call, BusVm *bv, GError **error)
+{
+	static const OptionRow rows[] = {{"ReadOnly", 'b', 0, OPTION_NO_FLAG}};
+	g_autoptr(GVariant) dict = NULL;
+	OperationArgs args = {0};
+	const char *name;
+	bool read_only = false;
+
+	if (!read_text(call, &name, error) || !member_read_options(call->message, call->row->name, rows,
+						      G_N_ELEMENTS(rows), &read_only, &dict, error))
+		return false;
+	args.open_console.console = g_strdup(name);
+	args.open_console.read_only = read_only;
+	return call_submit(call, bv, &operation_open_console, &args, error);
+}
+
+static bool begin_execute_qmp(Call *call, BusVm *bv, GError **error)
+{
+	OperationArgs args = {0};
+	const char *command;
+
+	if (!read_text(call, &command, error))
+		return false;
+	args.execute_qmp.command = g_strdup(command);
+	return call_submit(call, bv, &operation_execute_qmp, &args, error);
+}
+
+/* ---- DefineVM ---- */
+static bool read_config(Call *call, VmConfig **ret_config, GError **error)
+{
+	g_autoptr(GVariant) dict = NULL;
+	g_autofree char *complaint = NULL;
+	int r = variant_read(call->message, "a{sv}", 2 * VM_CONFIG_SIZE_MAX, &dict);
+
+	if (r == -EFBIG || r == -E2BIG) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_CONFIG,
+			"config: too %s, it may have %u KiB and %u levels", r == -EFBIG ? "large" : "deep",
+			VM_CONFIG_SIZE_MAX / 1024, VARIANT_DEPTH_MAX);
+		return false;
+	}
+	if (r < 0)
+		return refuse_arguments(r, error);
+	r = vm_config_new_from_variant(dict, ret_config, &complaint);
+	if (r < 0)
+		g_set_error(error, VM_ERROR,
+			r == -EOPNOTSUPP ? VM_ERROR_NOT_SUPPORTED : VM_ERROR_INVALID_CONFIG, "%s", complaint);
+	return r >= 0;
+}
+
+static bool begin_define(Call *call, BusVm *none, GError **error)
+{
+	Bus *bus = call->bus;
+	g_autoptr(VmConfig) config = NULL;
+	g_autoptr(Vm) vm = NULL;
+	g_autofree char *name = NULL;
+	OperationArgs args = {0};
+	BusVm *bv;
+
+	assert_bus_thread(__func__);
+	if (!read_config(call, &config, error))
+		return false;
+	name = g_strdup(config->name);
+	vm = vm_new(bus->engine, g_steal_pointer(&config), call->uid, 1);
+	if (!registry_reserve(bus->registry, vm, name, error))
+		return false;
+	bv = bus_vm_new(bus, vm);
+	if (call_submit(call, bv, &operation_define, &args, error))
+		return true;
+	registry_remove(bus->registry, vm);
+	bus_vm_unref(bv);
+	return false;
+}
+
+/* ---- the table ---- */
+static const MemberRow members[] = {
+	{BUS_MANAGER, "DefineVM", ACCESS_CHANGE, .begin = begin_define},
+	{BUS_MANAGER, "GetVM", ACCESS_READ, .read = read_get_vm},
+	{BUS_MANAGER, "ListVMs", ACCESS_READ, .read = read_list_vms},
+	{BUS_MANAGER, "StartVM", ACCESS_CHANGE, .by_name = true, .begin = begin_start},
+	{BUS_MANAGER, "ShutdownVM", ACCESS_CHANGE, .by_name = true, .begin = begin_shutdown},
+	{BUS_MANAGER, "KillVM", ACCESS_CHANGE, .by_name = true, .unlimited = true, .begin = begin_kill},
+	{BUS_MANAGER, "GetEvents", ACCESS_READ, .read = read_get_events},
+	{BUS_MANAGER, "ListOperations", ACCESS_READ, .read = read_list_operations},
+	{BUS_VM, "Start", ACCESS_CHANGE, .begin = begin_start},
+	{BUS_VM, "Shutdown", ACCESS_CHANGE, .begin = begin_shutdown},
+	{BUS_VM, "Reboot", ACCESS_CHANGE, .begin = begin_reboot},
+	{BUS_VM, "Reset", ACCESS_CHANGE, .begin = begin_reset},
+	{BUS_VM, "Pause", ACCESS_CHANGE, .begin = begin_pause},
+	{BUS_VM, "Resume", ACCESS_CHANGE, .begin = begin_resume},
+	{BUS_VM, "Kill", ACCESS_CHANGE, .unlimited = true, .begin = begin_kill},
+	{BUS_VM, "CancelOperation", ACCESS_CHANGE, .unlimited = true, .begin = begin_cancel},
+	{BUS_VM, "GetConfig", ACCESS_READ, .read = read_get_config},
+	{BUS_VM, "SetAutostart", ACCESS_CHANGE, .begin = begin_set_autostart},
+	{BUS_VM, "Undefine", ACCESS_CHANGE, .begin = begin_undefine},
+	{BUS_VM, "OpenConsole", ACCESS_CHANGE, .begin = begin_open_console},
+	{BUS_VM, "ExecuteQMP", ACCESS_CHANGE, .begin = begin_execute_qmp},
+};
+
+static const MemberRow *find_row(const char *interface, const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
+		if (strcmp(members[i].interface, interface) == 0 && strcmp(members[i].name, name) == 0)
+			return &members[i];
+	g_assert_not_reached();
+}
+
+static int answer_read(Bus *bus, BusVm *bv, sd_bus_message *message, const MemberRow *row)
+{
+	g_autoptr(GError) error = NULL;
+	sd_bus_message *reply = NULL;
+	int r = sd_bus_message_new_method_return(message, &reply);
+
+	if (r >= 0) {
+		if (!row->read(bus, bv, message, reply, &error))
+			r = error_reply(message, error);
+		else if (sd_bus_message_get_expect_reply(message))
+			r = sd_bus_send(bus->connection, reply, NULL);
+	}
+	sd_bus_message_unref(reply);
+	return r < 0 ? r : 1;
+}
+
+int member_handle(Bus *bus, BusVm *bv, sd_bus_message *message)
+{
+	/* The vtables name only members of the table, and tests call them all. */
+	const MemberRow *row = find_row(bv ? BUS_VM : BUS_MANAGER, sd_bus_message_get_member(message));
+
+	assert_bus_thread(__func__);
+	if (row->access == ACCESS_READ)
+		return answer_read(bus, bv, message, row);
+	calls_take(bus, message, row);
+	return 1;
+}
+
+/* The VM that the call is for, now: it may have gone while the caller was asked for. */
+static bool find_vm(Call *call, BusVm **ret_bv, GError **error) ON_BUS_THREAD
+{
+	const char *name;
+
+	if (call->row->by_name) {
+		if (!read_text(call, &name, error))
+			return false;
+		*ret_bv = bus_vm_by_name(call->bus, name, error);
+		return *ret_bv != NULL;
+	}
+	if (strcmp(call->row->interface, BUS_VM) != 0) {
+		*ret_bv = NULL;
+		return true;
+	}
+	*ret_bv = bus_vm_by_path(call->bus, sd_bus_message_get_path(call->message));
+	if (!*ret_bv)
+		g_set_error(error, VM_ERROR, VM_ERROR_UNKNOWN_OBJECT, "%s: there is no such VM",
+			sd_bus_message_get_path(call->message));
+	return *ret_bv != NULL;
+}
+
+bool member_begin(Call *call, GError **error)
+{
+	BusVm *bv;
+
+	assert_bus_thread(__func__);
+	if (call->bus->ending) {
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_CANCELLED, "%s: roostd is shutting down", call->row->name);
+		return false;
+	}
+	return access_check(call->bus, call->row, call->uid, error) && find_vm(call, &bv, error) &&
+	       (call->row->unlimited || call_count(call, error)) && call->row->begin(call, bv, error);
+}

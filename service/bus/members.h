@@ -1,0 +1,33 @@
+#pragma once
+/*
+ * The methods, in one table: who may call each, and what it does. Those that only read are answered from what
+ * is installed, at once; the others become a Call, and begin when the caller is known.
+ */
+#include "bus/options.h"
+#include "bus/service.h"
+
+typedef enum MemberAccess {
+	ACCESS_READ,   /* everybody */
+	ACCESS_CHANGE, /* changes, opens or sends: root, and the user that roostd runs as */
+} MemberAccess;
+
+typedef struct MemberRow {
+	const char *interface, *name;
+	MemberAccess access;
+	bool by_name;   /* the first argument names the VM */
+	bool unlimited; /* not counted: what frees a VM must get through */
+	/* ACCESS_READ: appends to the reply. */
+	bool (*read)(Bus *bus, BusVm *bv, sd_bus_message *message, sd_bus_message *reply, GError **error);
+	/* ACCESS_CHANGE: true: the call will be answered; false: it is answered by the error now. */
+	bool (*begin)(Call *call, BusVm *bv, GError **error);
+} MemberRow;
+
+/* Reads the a{sv} where the message stands. The strings that `target` points to live as long as *ret_dict. */
+bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
+	void *target, GVariant **ret_dict, GError **error);
+
+/* sd-bus's handler of all methods; `userdata` is the Bus. */
+int member_handle(Bus *bus, BusVm *bv, sd_bus_message *message);
+
+/* Runs a call whose caller is known to be `uid`: the decision, the limit, begin(). */
+bool member_begin(Call *call, GError **error);

@@ -1,0 +1,108 @@
+#include "bus/options.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "vm/error.h"
+
+static const struct {
+	char type;
+	const char *words;
+} type_words[] = {
+	{'b', "a boolean"},
+	{'u', "a 32-bit count"},
+	{'t', "a 64-bit count"},
+	{'s', "a string"},
+	{'o', "an object path"},
+};
+
+static const char *type_to_words(char type)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(type_words); i++)
+		if (type_words[i].type == type)
+			return type_words[i].words;
+	g_assert_not_reached();
+}
+
+static const OptionRow *find_row(const char *key, const OptionRow *rows, size_t n_rows)
+{
+	for (size_t i = 0; i < n_rows; i++)
+		if (strcmp(rows[i].key, key) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+/* A caller's key or signature may be long. */
+#define SHOWN_MAX 64
+
+static bool refuse_unknown(
+	const char *key, const char *member, const OptionRow *rows, size_t n_rows, GError **error)
+{
+	g_autoptr(GString) known = g_string_new(NULL);
+
+	for (size_t i = 0; i < n_rows; i++)
+		g_string_append_printf(known, "%s%s", i == 0 ? "" : ", ", rows[i].key);
+	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%.*s: unknown, %s takes %s", SHOWN_MAX,
+		key, member, n_rows == 0 ? "no options yet" : known->str);
+	return false;
+}
+
+static bool put_value(GVariant *value, const OptionRow *row, void *target, GError **error)
+{
+	char *at = (char *)target + row->offset;
+	const char type[] = {row->type, '\0'};
+
+	if (strcmp(g_variant_get_type_string(value), type) != 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+			"options.%s: must be %s (%s), not of type %.*s", row->key, type_to_words(row->type),
+			type, SHOWN_MAX, g_variant_get_type_string(value));
+		return false;
+	}
+	switch (row->type) {
+	case 'b':
+		*(bool *)at = g_variant_get_boolean(value);
+		break;
+	case 'u':
+		*(uint32_t *)at = g_variant_get_uint32(value);
+		break;
+	case 't':
+		*(uint64_t *)at = g_variant_get_uint64(value);
+		break;
+	case 's':
+	case 'o':
+		*(const char **)at = g_variant_get_string(value, NULL);
+		break;
+	default:
+		g_assert_not_reached();
+	}
+	if (row->set_offset != OPTION_NO_FLAG)
+		*(bool *)((char *)target + row->set_offset) = true;
+	return true;
+}
+
+bool options_parse(GVariant *dict, const char *member, const OptionRow *rows, size_t n_rows, void *target,
+	GError **error)
+{
+	GVariantIter iter;
+	const char *key;
+	GVariant *child;
+	uint64_t seen = 0;
+
+	g_assert(n_rows <= 64);
+	g_variant_iter_init(&iter, dict);
+	while (g_variant_iter_next(&iter, "{&sv}", &key, &child)) {
+		g_autoptr(GVariant) value = child;
+		const OptionRow *row = find_row(key, rows, n_rows);
+
+		if (!row)
+			return refuse_unknown(key, member, rows, n_rows, error);
+		if (seen & (1ULL << (row - rows))) {
+			g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%s: given twice", key);
+			return false;
+		}
+		seen |= 1ULL << (row - rows);
+		if (!put_value(value, row, target, error))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,19 @@
+#pragma once
+/*
+ * Senders: who a unique name is. The bus is asked once per connection, and asynchronously: an unanswered
+ * question holds up only the calls of that connection, which keep their order. What was learnt is forgotten
+ * when the connection ends: a unique name is never given twice.
+ */
+#include "bus/calls.h"
+
+int senders_init(Bus *bus);
+void senders_done(Bus *bus);
+
+/* Takes the call into its sender's line; call_identified() follows, perhaps from within. */
+void senders_take(Call *call, const char *name);
+
+/* The call is answered or dropped. */
+void senders_leave(Call *call);
+
+/* Shutdown: the calls whose senders are not known yet, one at a time. */
+Call *senders_first_waiting(Bus *bus);

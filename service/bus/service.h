@@ -1,0 +1,120 @@
+#pragma once
+/*
+ * What the files of this room share. Everything in it belongs to the bus thread.
+ *
+ * A BusVm is what the bus knows of a VM: the picture that property reads are answered from, and its
+ * unanswered calls. It is counted (plainly): the registry's VM, each call and a place in the line of those
+ * kept back hold one.
+ */
+#include <glib.h>
+#include <systemd/sd-bus.h>
+
+#include "bus/bus.h"
+#include "bus/history.h"
+#include "bus/limiter.h"
+#include "bus/timer.h"
+#include "vm/operation.h"
+#include "vm/view.h"
+
+#define BUS_PATH        "/org/roost1"
+#define BUS_VM_PREFIX   "/org/roost1/vm"
+#define BUS_MANAGER     "org.roost1.Manager"
+#define BUS_VM          "org.roost1.VM"
+#define BUS_REPLY_MAX   (16U * 1024 * 1024)
+#define BUS_OPTIONS_MAX (16U * 1024)
+
+typedef struct Call Call;
+
+/* The operation that CurrentOperation shows. */
+typedef struct CurrentOperation {
+	uint64_t id;        /* 0: none */
+	const char *member; /* static */
+	char *sender;
+	uint32_t uid;
+	uint64_t since_usec, deadline_usec; /* realtime */
+} CurrentOperation;
+
+/* All that can be read of a VM: its view, and what the bus thread adds. */
+typedef struct VmPicture {
+	VmView *view;
+	char **pending; /* PendingChanges */
+	CurrentOperation current;
+	uint32_t n_queued;
+	uint64_t event_sequence;
+} VmPicture;
+
+typedef struct BusVm {
+	unsigned n_refs;
+	Bus *bus;
+	Vm *vm;     /* a reference */
+	char *path; /* its object */
+	VmPicture picture;
+	bool exported; /* the object is on the bus */
+	GQueue calls;  /* Call.vm_link: whose operations are not done, by number */
+	GQueue kills;  /* Call.vm_link: Kills */
+	Limiter limiter;
+	bool kept_back;  /* something waits in its outbox, and is still posted */
+	GList kept_link; /* Bus.kept */
+	uint64_t kept_until_usec;
+} BusVm;
+
+typedef struct HostPicture {
+	char *qemu_version;
+	bool tcg, kvm;
+} HostPicture;
+
+/* Calls by when they are due: those of one class in the order of their acceptance, so each line's first is
+ * its earliest. */
+enum { DUE_KILL = DEADLINE_MAX, DUE_AGAIN, DUE_MAX };
+
+struct Bus {
+	sd_bus *connection;
+	sd_event *loop;     /* borrowed */
+	Engine *engine;     /* borrowed */
+	Registry *registry; /* borrowed */
+	uid_t own_uid;
+	bool lost;   /* the connection */
+	bool ending; /* refuses what comes */
+	sd_event_source *inbox_source;
+	sd_bus_vtable *vm_vtable;
+	Timer ending_timer;
+
+	/* calls.c */
+	GHashTable *calls_by_id;  /* number of an operation that is not done -> Call */
+	GHashTable *calls_by_uid; /* uid -> number of unanswered calls */
+	GQueue due[DUE_MAX];      /* Call.due_link */
+	GQueue young;             /* Call.young_link: too young to be shown */
+	unsigned n_kills;
+	Timer calls_timer;
+
+	/* senders.c */
+	GHashTable *senders; /* unique name -> Sender */
+
+	/* publish.c */
+	GQueue kept; /* BusVm.kept_link */
+	Timer kept_timer;
+	History *history;
+	uint64_t sequence; /* of the last Event */
+	uint32_t n_vms, n_running, shown_vms, shown_running;
+	HostPicture host;
+};
+
+/* vm-object.c: a VM that is not on the bus yet; the registry's count. */
+BusVm *bus_vm_new(Bus *bus, Vm *vm);
+BusVm *bus_vm_ref(BusVm *bv);
+BusVm *bus_vm_unref(BusVm *bv);
+/* For messages and signals. */
+const char *bus_vm_name(const BusVm *bv);
+static inline BusVm *bus_vm_of(const Vm *vm)
+{
+	return vm->bus_user;
+}
+/* The visible VM of an object path, or NULL. */
+BusVm *bus_vm_by_path(Bus *bus, const char *path) ON_BUS_THREAD;
+/* By name or UUID; NULL with NoSuchVM. */
+BusVm *bus_vm_by_name(Bus *bus, const char *name, GError **error) ON_BUS_THREAD;
+
+/* Each file's objects, on the connection. 0 or a negative errno. */
+int manager_register(Bus *bus);
+int vm_object_register(Bus *bus);
+int object_manager_register(Bus *bus);

@@ -1,0 +1,303 @@
+/*
+ * roostd: options, wiring, and the order in which things begin and end.
+ *
+ * Beginning: signals are blocked before there are threads; folders are opened and locked; definitions become
+ * VMs; the event thread starts; the bus is connected and shows the VMs; last comes the name, so that whoever
+ * finds roostd finds it whole. Ending is the reverse, bounded at each step: QEMUs stay.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "bus/bus.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "vm/link.h"
+
+#define MAX_WORKERS       512
+#define RESERVED_WORKERS  64
+#define WORKERS_WAIT_USEC (1 * USEC_PER_SEC)
+
+typedef struct Options {
+	char *bus, *state_dir, *runtime_dir, *qemu, *log_level;
+	double deadline_scale;
+	int max_workers;
+	gboolean version;
+} Options;
+
+typedef struct Service {
+	Options options;
+	StateDir *state_dir;
+	RuntimeDir *runtime_dir;
+	Engine *engine;
+	Registry *registry;
+	sd_event *loop;
+	Bus *bus;
+} Service;
+
+static bool complain(const char *format, ...) G_GNUC_PRINTF(1, 2);
+static bool complain(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("roostd: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	return false;
+}
+
+/* ---- options ---- */
+static bool set_log_level(const char *name)
+{
+	static const struct {
+		const char *name;
+		int level;
+	} levels[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(levels); i++)
+		if (strcmp(levels[i].name, name) == 0) {
+			log_set_level(levels[i].level);
+			return true;
+		}
+	return complain("--log-level=%s: must be error, warning, info or debug", name);
+}
+
+/* On the system bus the host's folders, elsewhere the user's. */
+static void set_default_folders(Options *options)
+{
+	bool system = strcmp(options->bus, "system") == 0;
+
+	if (!options->state_dir)
+		options->state_dir = system ? g_strdup("/var/lib/roost")
+					    : g_build_filename(g_get_user_state_dir(), "roost", NULL);
+	if (!options->runtime_dir)
+		options->runtime_dir = system ? g_strdup("/run/roost")
+					      : g_build_filename(g_get_user_runtime_dir(), "roost", NULL);
+}
+
+static bool check_options(Options *options)
+{
+	if (strcmp(options->bus, "system") != 0 && strcmp(options->bus, "session") != 0 &&
+		!strchr(options->bus, ':'))
+		return complain(
+			"--bus=%s: must be system, session, or a D-Bus address such as unix:path=/run/bus",
+			options->bus);
+	if (options->deadline_scale < 0.01 || options->deadline_scale > 1000)
+		return complain("--deadline-scale=%g: must be from 0.01 to 1000", options->deadline_scale);
+	if (options->max_workers < 2 || options->max_workers > 4096)
+		return complain("--max-workers=%d: must be from 2 to 4096", options->max_workers);
+	if (!g_path_is_absolute(options->qemu))
+		return complain("--qemu=%s: must be an absolute path", options->qemu);
+	set_default_folders(options);
+	if (!g_path_is_absolute(options->state_dir))
+		return complain("--state-dir=%s: must be an absolute path", options->state_dir);
+	if (!g_path_is_absolute(options->runtime_dir))
+		return complain("--runtime-dir=%s: must be an absolute path", options->runtime_dir);
+	return set_log_level(options->log_level);
+}
+
+static bool parse_options(int argc, char **argv, Options *options)
+{
+	/* clang-format off */
+	const GOptionEntry entries[] = {
+		{"bus", 0, 0, G_OPTION_ARG_STRING, &options->bus, "The bus to serve: system (the default), session, or an address", "BUS"},
+		{"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->state_dir, "Where definitions are kept", "DIR"},
+		{"runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime_dir, "Where sockets are made", "DIR"},
+		{"qemu", 0, 0, G_OPTION_ARG_FILENAME, &options->qemu, "The QEMU to run (" ROOST_QEMU ")", "PATH"},
+		{"deadline-scale", 0, 0, G_OPTION_ARG_DOUBLE, &options->deadline_scale, "Multiplies all deadlines, for slow hosts (1)", "X"},
+		{"max-workers", 0, 0, G_OPTION_ARG_INT, &options->max_workers, "How many methods may be under way at once (512)", "N"},
+		{"log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level, "error, warning, info (the default) or debug", "LEVEL"},
+		{"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Prints the version", NULL},
+		{0},
+	};
+	/* clang-format on */
+	g_autoptr(GOptionContext) context =
+		g_option_context_new("- runs virtual machines, on D-Bus as " BUS_NAME);
+	g_autoptr(GError) error = NULL;
+
+	options->bus = g_strdup("system");
+	options->qemu = g_strdup(ROOST_QEMU);
+	options->log_level = g_strdup("info");
+	options->deadline_scale = 1.0;
+	options->max_workers = MAX_WORKERS;
+	g_option_context_add_main_entries(context, entries, NULL);
+	if (!g_option_context_parse(context, &argc, &argv, &error))
+		return complain("%s; see roostd --help", error->message);
+	if (argc > 1)
+		return complain("%s: roostd takes options only; see roostd --help", argv[1]);
+	return options->version || check_options(options);
+}
+
+static void clear_options(Options *options)
+{
+	g_free(options->bus);
+	g_free(options->state_dir);
+	g_free(options->runtime_dir);
+	g_free(options->qemu);
+	g_free(options->log_level);
+}
+
+/* ---- beginning ---- */
+static void load_vm(Definition *definition, void *user)
+{
+	Service *service = user;
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Vm) vm = NULL;
+
+	assert_bus_thread(__func__);
+	vm = vm_new(service->engine, vm_config_ref(definition->config), definition->owner_uid,
+		definition->revision);
+	if (!registry_reserve(service->registry, vm, definition->config->name, &error)) {
+		log_error("%s: not loaded: %s", definition->config->name, error->message);
+		return;
+	}
+	vm_adopt_process(vm);
+	registry_publish(service->registry, vm);
+}
+
+static bool open_folders(Service *service)
+{
+	g_autofree char *complaint = NULL;
+
+	if (state_dir_open(service->options.state_dir, &service->state_dir, &complaint) < 0)
+		return complain("--state-dir=%s", complaint);
+	if (runtime_dir_open(service->options.runtime_dir, &service->runtime_dir, &complaint) < 0)
+		return complain("--runtime-dir=%s", complaint);
+	return true;
+}
+
+static bool start_engine(Service *service) ON_BUS_THREAD
+{
+	unsigned max = (unsigned)service->options.max_workers;
+	EngineOptions options = {.qemu_binary = service->options.qemu,
+		.state_dir = service->state_dir,
+		.runtime_dir = service->runtime_dir,
+		.deadline_scale = service->options.deadline_scale,
+		.max_workers = max,
+		.reserved_workers = MIN(RESERVED_WORKERS, max / 8)};
+	int r = engine_new(&options, &service->engine);
+
+	if (r < 0)
+		return complain("can't begin: %s", g_strerror(-r));
+	service->registry = registry_new();
+	r = state_dir_load(service->state_dir, load_vm, service);
+	if (r < 0)
+		return complain(
+			"--state-dir=%s: can't be read: %s", service->options.state_dir, g_strerror(-r));
+	r = engine_start(service->engine);
+	if (r < 0)
+		return complain("can't begin: %s", g_strerror(-r));
+	engine_probe_host(service->engine);
+	return true;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	Service *service = userdata;
+
+	assert_bus_thread(__func__);
+	log_info("Ending, on signal %s", strsignal((int)info->ssi_signo));
+	sd_notify(false, "STOPPING=1");
+	bus_begin_shutdown(service->bus);
+	return 0;
+}
+
+static bool open_bus(Service *service) ON_BUS_THREAD
+{
+	g_autofree char *complaint = NULL;
+	int r = sd_event_new(&service->loop);
+
+	if (r >= 0)
+		r = sd_event_add_signal(service->loop, NULL, SIGTERM, on_signal, service);
+	if (r >= 0)
+		r = sd_event_add_signal(service->loop, NULL, SIGINT, on_signal, service);
+	if (r < 0)
+		return complain("can't begin: %s", g_strerror(-r));
+	if (bus_open(service->options.bus, service->loop, service->engine, service->registry, &service->bus,
+		    &complaint) < 0 ||
+		bus_take_name(service->bus, &complaint) < 0)
+		return complain("%s", complaint);
+	return true;
+}
+
+/* Before any thread starts: they inherit the mask. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- ending ---- */
+static void drop_links(Vm *vm, void *user)
+{
+	engine_drop_links(user, vm);
+}
+
+/* A worker that is stuck in a system call can't be waited for: then nothing may be freed under it. */
+static void end_service(Service *service, int code) ON_BUS_THREAD
+{
+	bool idle = true;
+
+	if (service->engine) {
+		idle = workers_wait_idle(
+			service->engine->workers, clock_monotonic_usec() + WORKERS_WAIT_USEC);
+		engine_stop(service->engine);
+	}
+	if (service->bus)
+		bus_finish(service->bus);
+	if (!idle) {
+		log_warning("A worker is stuck and left behind");
+		_exit(code);
+	}
+	bus_free(service->bus);
+	if (service->registry)
+		registry_foreach(service->registry, drop_links, service->engine);
+	registry_free(service->registry);
+	if (service->engine)
+		engine_free(service->engine);
+	sd_event_unref(service->loop);
+	runtime_dir_free(service->runtime_dir);
+	state_dir_free(service->state_dir);
+	clear_options(&service->options);
+}
+
+int main(int argc, char **argv)
+{
+	Service service = {0};
+	int code = EXIT_FAILURE;
+
+	thread_adopt_role(&role_bus);
+	assert_bus_thread(__func__);
+	if (!parse_options(argc, argv, &service.options)) {
+		clear_options(&service.options);
+		return EXIT_FAILURE;
+	}
+	if (service.options.version) {
+		puts("roostd " ROOST_VERSION);
+		clear_options(&service.options);
+		return EXIT_SUCCESS;
+	}
+	block_signals();
+	if (open_folders(&service) && start_engine(&service) && open_bus(&service)) {
+		log_info("Serving %u VMs as " BUS_NAME " on %s", registry_count(service.registry),
+			service.options.bus);
+		sd_notify(false, "READY=1");
+		code = sd_event_loop(service.loop);
+		if (code < 0)
+			code = EXIT_FAILURE;
+	}
+	end_service(&service, code);
+	return code;
+}
