@@ -203,7 +203,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	Service *service = userdata;
 
 	assert_bus_thread(__func__);
-	log_info("Ending, on signal %s", strsignal((int)info->ssi_signo));
+	log_info("Ending, on SIG%s", sigabbrev_np((int)info->ssi_signo));
 	sd_notify(false, "STOPPING=1");
 	bus_begin_shutdown(service->bus);
 	return 0;

@@ -53,7 +53,7 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->responsive = false;
 	vm->unresponsive_since_usec = clock_realtime_usec();
 	vm->state = vm->shown_state = VM_STATE_RUNNING;
-	vm->reason = VM_REASON_RESYNC;
+	vm->reason = vm->shown_reason = VM_REASON_RESYNC;
 	vm->mail.process = qemu_process_ref(process);
 	vm->mail.silent = true;
 	vm->wanted |= VM_WANT_CLAIMS;

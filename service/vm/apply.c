@@ -15,13 +15,16 @@
 #include "vm/vm.h"
 
 /* ---- the state ---- */
-static void stage_change(Vm *vm, VmState to, VmReason reason, bool own) REQUIRES(vm->lock)
+static void show_state(Vm *vm, bool own) REQUIRES(vm->lock)
 {
-	StateChange change = {.from = vm->shown_state, .to = to, .reason = reason, .own = own};
+	StateChange change = {.from = vm->shown_state, .to = vm->state, .reason = vm->reason, .own = own};
 
-	if (vm->shown_state != to)
+	if (vm->shown_state != vm->state)
 		outbox_put_change(&vm->staged, &change);
-	vm->shown_state = to;
+	vm->shown_state = vm->state;
+	vm->shown_reason = vm->reason;
+	vm->shown_since_usec = vm->state_since_usec;
+	vm->dirty = true;
 }
 
 void vm_set_state(Vm *vm, VmState state, VmReason reason, bool own)
@@ -32,9 +35,8 @@ void vm_set_state(Vm *vm, VmState state, VmReason reason, bool own)
 		vm->state_since_usec = clock_realtime_usec();
 	vm->state = state;
 	vm->reason = reason;
-	vm->dirty = true;
 	if (!vm->hints.holds_state)
-		stage_change(vm, state, reason, own);
+		show_state(vm, own);
 }
 
 void vm_hold_state(Vm *vm)
@@ -45,8 +47,13 @@ void vm_hold_state(Vm *vm)
 void vm_release_state(Vm *vm)
 {
 	vm->hints.holds_state = false;
-	vm->dirty = true;
-	stage_change(vm, vm->state, vm->reason, true);
+	if (vm->state == vm->shown_state) {
+		/* It came and went: to everybody else nothing has happened. */
+		vm->reason = vm->shown_reason;
+		vm->state_since_usec = vm->shown_since_usec;
+	} else {
+		show_state(vm, true);
+	}
 }
 
 VmView *vm_make_view(Vm *vm)
@@ -58,8 +65,8 @@ VmView *vm_make_view(Vm *vm)
 	view->running_config = vm->running_config ? vm_config_ref(vm->running_config) : NULL;
 	view->accelerator = vm->pid != 0 ? vm->accelerator : vm->config->accelerator;
 	view->state = vm->shown_state;
-	view->reason = vm->reason;
-	view->state_since_usec = vm->state_since_usec;
+	view->reason = vm->shown_reason;
+	view->state_since_usec = vm->shown_since_usec;
 	view->responsive = vm->responsive;
 	view->unresponsive_since_usec = vm->responsive ? 0 : vm->unresponsive_since_usec;
 	view->pid = vm->pid;

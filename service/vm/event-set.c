@@ -191,7 +191,10 @@ static EventEntry *merge_into(EventSet *set, EventEntry *entry, const Incoming *
 		g_free(entry->key);
 		entry->key = g_strdup(in->key);
 	}
-	move_to_end(set, entry);
+	/* At the cap an entry may have to take in what it must not carry past: then it keeps its place. One
+	 * that bears on the state moves all the same: of these the last word counts. */
+	if (may_move(set, entry) || event_row(entry->id)->state)
+		move_to_end(set, entry);
 	return entry;
 }
 
@@ -219,20 +222,29 @@ static EventEntry *append(EventSet *set, const Incoming *in)
 	return entry;
 }
 
-static EventEntry *add(EventSet *set, const Incoming *in)
+/* At the cap the events of one name and origin share their newest entry, whatever their keys. */
+static EventEntry *find_shared(EventSet *set, const Incoming *in)
+{
+	for (EventEntry *entry = set->last_of[in->record->id]; entry; entry = entry->same_prev)
+		if (!entry->first && entry->origin == in->record->origin)
+			return entry;
+	return NULL;
+}
+
+static EventEntry *add(EventSet *set, Incoming *in)
 {
 	EventEntry *entry = find_mergeable(set, in);
 
 	if (entry)
 		return merge_into(set, entry, in);
-	if (set->n >= EVENT_SET_MAX && set->last_of[in->record->id]) {
-		/* At the cap the events of one name share their newest entry, whatever their keys and places.
-		 */
+	if (set->n >= EVENT_SET_MAX) {
 		set->overflowed = true;
-		return merge_into(set, set->last_of[in->record->id], in);
+		entry = find_shared(set, in);
+		if (entry)
+			return merge_into(set, entry, in);
+		/* A name has one first beyond the cap, not one for each key. */
+		in->first = in->first && !set->last_of[in->record->id];
 	}
-	if (set->n >= EVENT_SET_MAX)
-		set->overflowed = true;
 	return append(set, in);
 }
 

@@ -8,9 +8,9 @@
  * end, but never passes an event that bears on the state: then a new entry is made instead, so that a reason
  * stays before the stop that it explains.
  *
- * Bound: EVENT_SET_MAX entries; beyond, the events of one name share an entry each (and all unknown names
- * one), so the hard limit is EVENT_SET_MAX + EVENT_ID_MAX. Memory: data over EVENT_DATA_MAX bytes is not
- * kept.
+ * Bound: EVENT_SET_MAX entries; beyond, the events of one name and origin share an entry (all unknown names
+ * one), beside a first that is kept as it is: EVENT_SET_MAX plus a few times EVENT_ID_MAX at the worst.
+ * Memory: data over EVENT_DATA_MAX bytes is not kept.
  *
  * Pure; the owner's mutex guards it. Adding is O(1) but for keyed events, which search the entries of their
  * name.

@@ -61,10 +61,15 @@ void vm_start_internal(Vm *vm)
 
 void vm_run_internal(Vm *vm, unsigned bits)
 {
+	bool off;
 	int r;
 
-	if (bits & VM_WANT_CLEANUP) {
-		/* A file system call, and no Start can run meanwhile: this is the lane's current entry. */
+	/* A Start may have been quicker than this; from here on none can run: this is the lane's current
+	 * entry. */
+	vm_lock(vm);
+	off = vm->pid == 0;
+	vm_unlock(vm);
+	if ((bits & VM_WANT_CLEANUP) && off) {
 		r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
 		if (r < 0)
 			log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));

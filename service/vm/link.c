@@ -98,8 +98,9 @@ static void on_turn(void *user)
 {
 	VmLink *link = user;
 
+	assert_event_thread(__func__);
 	link->last_heard_usec = clock_monotonic_usec();
-	vm_list(link->vm);
+	vm_try_apply(link->vm);
 }
 
 static void on_closed(void *user, int error, const char *why)

@@ -213,14 +213,19 @@ void vm_unlock(Vm *vm)
 		vm_start_internal(vm);
 }
 
-void vm_deliver(Vm *vm)
+void vm_try_apply(Vm *vm)
 {
-	vm_link_serve(vm);
 	/* A worker that waits for the lock will drain as soon as it has it. */
 	if (atomic_load(&vm->n_lock_waiters) > 0)
 		return;
 	if (lock_try(&vm->lock))
 		vm_unlock(vm);
+}
+
+void vm_deliver(Vm *vm)
+{
+	vm_link_serve(vm);
+	vm_try_apply(vm);
 }
 
 void vm_take_outbox(Vm *vm, bool clear_posted, Outbox *ret_outbox)

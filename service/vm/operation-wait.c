@@ -72,8 +72,8 @@ static bool run_waiter(Operation *op, Waiter *waiter, const char *line, const ch
 
 	cond_init(&waiter->cond);
 	waiter->operation_id = op->entry.id;
-	result = vm_wait(
-		op->vm, op->type->lane, waiter, line, wait_deadline_usec(op), !op->undoing, &op->entry);
+	waiter->cancellable = !op->undoing;
+	result = vm_wait(op->vm, op->type->lane, waiter, line, wait_deadline_usec(op), &op->entry);
 	cond_done(&waiter->cond);
 	reply = g_steal_pointer(&waiter->reply);
 	if (result != WAIT_OK) {
@@ -124,14 +124,13 @@ bool operation_execute_and_wait(Operation *op, const char *command, GVariant *ar
 
 bool operation_wait_exit(Operation *op)
 {
-	Waiter waiter = {.exit_only = true, .operation_id = op->entry.id};
+	Waiter waiter = {.exit_only = true, .operation_id = op->entry.id, .cancellable = !op->undoing};
 	WaitResult result;
 
 	cond_init(&waiter.cond);
-	result = vm_wait(
-		op->vm, op->type->lane, &waiter, NULL, wait_deadline_usec(op), !op->undoing, &op->entry);
+	result = vm_wait(op->vm, op->type->lane, &waiter, NULL, wait_deadline_usec(op), &op->entry);
 	cond_done(&waiter.cond);
-	return result == WAIT_EXIT || result == WAIT_KILLED || (result == WAIT_NO_QEMU && op->vm->pid == 0);
+	return result == WAIT_EXIT || result == WAIT_KILLED || op->vm->pid == 0;
 }
 
 void operation_block(Operation *op)

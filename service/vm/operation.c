@@ -277,6 +277,8 @@ OperationExpiry operation_expire(Vm *vm, VmLane lane, uint64_t id)
 		return OPERATION_EXPIRY_GONE;
 	case LANE_EXPIRY_LOST:
 		start_or_fail(vm, lane, next);
+		if (lane == VM_LANE_QMP && lane_has_wanted(&vm->lanes[lane]))
+			vm_start_internal(vm);
 		return OPERATION_EXPIRY_GONE;
 	}
 	g_assert_not_reached();

@@ -35,7 +35,7 @@ void outbox_put_change(Outbox *outbox, const StateChange *change)
 		last->to = change->to;
 		last->reason = change->reason;
 		last->own = last->own && change->own;
-		if (last->from == last->to && !last->own)
+		if (last->from == last->to)
 			outbox->n_changes--;
 		return;
 	}

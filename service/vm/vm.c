@@ -27,7 +27,8 @@ Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 	vm->revision = revision;
 	vm->state = vm->shown_state = VM_STATE_OFF;
 	vm->reason = VM_REASON_DEFINED;
-	vm->state_since_usec = clock_realtime_usec();
+	vm->shown_reason = VM_REASON_DEFINED;
+	vm->state_since_usec = vm->shown_since_usec = clock_realtime_usec();
 	vm->responsive = true;
 	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));

@@ -42,6 +42,7 @@ typedef struct Waiter {
 	bool want_event; /* and an event, too: */
 	EventId event_id;
 	const char *event_key; /* NULL: any key */
+	bool cancellable;      /* not an undo step */
 	bool reply_suffices;   /* an exit after the reply is no failure */
 	bool exit_only;        /* no command: it waits for the exit */
 	/* mail: the marks */
@@ -112,7 +113,10 @@ struct Vm {
 	VmState state;
 	VmReason reason;
 	uint64_t state_since_usec; /* realtime */
-	VmState shown_state;       /* what the view says; differs from `state` only while hints.holds_state */
+	/* What the view says: differs from the above only while hints.holds_state. */
+	VmState shown_state;
+	VmReason shown_reason;
+	uint64_t shown_since_usec;
 	bool responsive;
 	uint64_t unresponsive_since_usec; /* realtime */
 	VmAccelerator accelerator;        /* as run */
@@ -159,6 +163,9 @@ void vm_unlock(Vm *vm) RELEASES(vm->lock);
 void vm_drain(Vm *vm) REQUIRES(vm->lock);
 /* Any thread, no leaf held: puts the VM on the ready list. */
 void vm_list(Vm *vm);
+/* The event thread: applies what is filed, unless somebody holds the lock: then the holder will look. For a
+ * monitor's turn, which needs no detour over the ready list. */
+void vm_try_apply(Vm *vm) ON_EVENT_THREAD;
 /* The event thread: a VM from the ready list, its item cleared; applies what is filed unless somebody holds
  * the lock. */
 void vm_deliver(Vm *vm) ON_EVENT_THREAD;
@@ -187,11 +194,12 @@ typedef enum WaitResult {
 	WAIT_CANCELLED, /* CancelOperation */
 	WAIT_KILLED,    /* Kill */
 	WAIT_TIMEOUT,
-	WAIT_NO_QEMU, /* refused: there is no monitor, or an exit is filed */
+	WAIT_NO_QEMU, /* refused: there is no monitor */
 } WaitResult;
-/* The holder: registers, sends, unlocks, sleeps, locks. `cancellable` false: an undo step. */
+/* The holder: registers, sends, unlocks, sleeps, locks. An exit that was the cause has been applied when it
+ * returns. */
 WaitResult vm_wait(Vm *vm, VmLane lane, Waiter *waiter, const char *line, uint64_t deadline_usec,
-	bool cancellable, const LaneEntry *entry) REQUIRES(vm->lock);
+	const LaneEntry *entry) REQUIRES(vm->lock);
 /* Any thread: marks the waiter of a cancelled operation. After lane_cancel(). */
 void vm_wake_cancelled(Vm *vm, VmLane lane, uint64_t operation_id);
 

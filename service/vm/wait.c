@@ -8,14 +8,15 @@
 #include "util/clock.h"
 #include "vm/vm.h"
 
-static WaitResult refuse_locked(Vm *vm, const Waiter *waiter, bool cancellable, const LaneEntry *entry)
-	REQUIRES(vm->mail.mutex)
+static WaitResult refuse_locked(Vm *vm, const Waiter *waiter, const LaneEntry *entry) REQUIRES(vm->mail.mutex)
 {
-	if (cancellable && vm->mail.kill_before > entry->id)
+	if (waiter->cancellable && vm->mail.kill_before > entry->id)
 		return WAIT_KILLED;
-	if (cancellable && atomic_load(&entry->cancelled))
+	if (waiter->cancellable && atomic_load(&entry->cancelled))
 		return WAIT_CANCELLED;
-	if ((!vm->mail.send && !waiter->exit_only) || vm->mail.n_exits != vm->n_exits)
+	if (vm->mail.n_exits != vm->n_exits)
+		return WAIT_EXIT;
+	if (!vm->mail.send && !waiter->exit_only)
 		return WAIT_NO_QEMU;
 	return WAIT_OK;
 }
@@ -43,6 +44,7 @@ static WaitResult result_locked(Vm *vm, const Waiter *waiter, const LaneEntry *e
 	return WAIT_TIMEOUT;
 }
 
+/* When it is found not to answer, it counts as silent from now on: from when it was asked. */
 static WaitResult sleep_until_over(
 	Vm *vm, VmLane lane, Waiter *waiter, uint64_t deadline_usec, const LaneEntry *entry)
 {
@@ -73,14 +75,24 @@ static WaitResult sleep_until_over(
 	return result;
 }
 
-WaitResult vm_wait(Vm *vm, VmLane lane, Waiter *waiter, const char *line, uint64_t deadline_usec,
-	bool cancellable, const LaneEntry *entry)
+static bool was_killed(Vm *vm, const LaneEntry *entry)
+{
+	bool killed;
+
+	leaf_lock(&vm->mail.mutex);
+	killed = vm->mail.kill_before > entry->id;
+	leaf_unlock(&vm->mail.mutex);
+	return killed;
+}
+
+WaitResult vm_wait(
+	Vm *vm, VmLane lane, Waiter *waiter, const char *line, uint64_t deadline_usec, const LaneEntry *entry)
 {
 	uint64_t n_exits = vm->n_exits;
 	WaitResult result;
 
 	leaf_lock(&vm->mail.mutex);
-	result = refuse_locked(vm, waiter, cancellable, entry);
+	result = refuse_locked(vm, waiter, entry);
 	if (result == WAIT_OK) {
 		g_assert(!vm->mail.waiters[lane]);
 		vm->mail.waiters[lane] = waiter;
@@ -90,15 +102,17 @@ WaitResult vm_wait(Vm *vm, VmLane lane, Waiter *waiter, const char *line, uint64
 		}
 	}
 	leaf_unlock(&vm->mail.mutex);
-	if (result != WAIT_OK)
+	if (result != WAIT_OK) {
+		vm_drain(vm);
 		return result;
+	}
 	vm_list(vm);
 
 	vm_unlock(vm);
 	result = sleep_until_over(vm, lane, waiter, deadline_usec, entry);
 	vm_lock(vm);
 	if (result == WAIT_OK && !waiter->reply_suffices && vm->n_exits != n_exits)
-		result = WAIT_EXIT;
+		result = was_killed(vm, entry) ? WAIT_KILLED : WAIT_EXIT;
 	return result;
 }
 
@@ -108,7 +122,7 @@ void vm_wake_cancelled(Vm *vm, VmLane lane, uint64_t operation_id)
 
 	leaf_lock(&vm->mail.mutex);
 	waiter = vm->mail.waiters[lane];
-	if (waiter && waiter->operation_id == operation_id) {
+	if (waiter && waiter->cancellable && waiter->operation_id == operation_id) {
 		waiter->is_cancelled = true;
 		cond_signal(&waiter->cond);
 	}
