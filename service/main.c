@@ -254,6 +254,10 @@ static void end_service(Service *service, int code) ON_BUS_THREAD
 		idle = workers_wait_idle(
 			service->engine->workers, clock_monotonic_usec() + WORKERS_WAIT_USEC);
 		engine_stop(service->engine);
+		/* An exit that was applied in the last turns may have given a worker something to clean up.
+		 */
+		idle = idle && workers_wait_idle(
+				       service->engine->workers, clock_monotonic_usec() + WORKERS_WAIT_USEC);
 	}
 	if (service->bus)
 		bus_finish(service->bus);
@@ -289,6 +293,8 @@ int main(int argc, char **argv)
 		clear_options(&service.options);
 		return EXIT_SUCCESS;
 	}
+	/* What whoever started us left open must not reach the guests' QEMUs. */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	block_signals();
 	if (open_folders(&service) && start_engine(&service) && open_bus(&service)) {
 		log_info("Serving %u VMs as " BUS_NAME " on %s", registry_count(service.registry),

@@ -136,6 +136,9 @@ static int set_up(Bus *bus)
 	if (r >= 0)
 		r = sd_event_add_io(
 			bus->loop, &bus->inbox_source, bus->engine->inbox.bell, EPOLLIN, on_inbox, bus);
+	/* The last emission comes after the loop. */
+	if (r >= 0)
+		r = sd_bus_set_close_on_exit(bus->connection, false);
 	return r < 0 ? r : sd_bus_attach_event(bus->connection, bus->loop, SD_EVENT_PRIORITY_NORMAL);
 }
 

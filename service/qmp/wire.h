@@ -15,9 +15,9 @@
 
 /* An event, borrowed from the reader's buffer for the time of a call. */
 typedef struct QmpEvent {
-	const char *name; /* not NUL-terminated; raw, without quotes */
+	const char *name; /* not NUL-terminated; at most 128 of A-Za-z0-9_.- (anything else is not QMP) */
 	size_t name_size;
-	const char *data; /* the JSON text of `data`, or NULL */
+	const char *data; /* the JSON text of `data`, an object, or NULL */
 	size_t data_size;
 	uint64_t time_usec; /* QEMU's own timestamp; 0 when it gave none */
 } QmpEvent;
@@ -26,8 +26,8 @@ typedef struct QmpEvent {
 typedef struct QmpReply {
 	bool failed;
 	char *text;        /* success: the JSON text of `return` (bounded by QMP_LINE_MAX) */
-	char *error_class; /* failure: QMP's class */
-	char *error_desc;  /* failure: QMP's words, in valid UTF-8 */
+	char *error_class; /* failure: QMP's class, at most 256 bytes */
+	char *error_desc;  /* failure: QMP's words, in valid UTF-8, at most 4 KiB */
 } QmpReply;
 
 QmpReply *qmp_reply_free(QmpReply *reply);

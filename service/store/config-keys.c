@@ -10,11 +10,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#define QUOTE_MAX                 64
-#define KERNEL_COMMAND_LINE_MAX   2047 /* what x86 kernels take (COMMAND_LINE_SIZE) */
-#define VM_MEMORY_MAX             (16ULL << 40)
-#define SHUTDOWN_TIMEOUT_MAX_USEC (365ULL * 24 * 3600 * 1000000)
-#define MAC_LENGTH                17
+#define QUOTE_MAX               64
+#define KERNEL_COMMAND_LINE_MAX 2047 /* what x86 kernels take (COMMAND_LINE_SIZE) */
+#define VM_MEMORY_MAX           (16ULL << 40)
+#define MAC_LENGTH              17
 
 char *config_quote(const char *text)
 {
@@ -403,7 +402,7 @@ static const ConfigKey vm_keys[] = {
 	{"Autostart", BOOLEAN(VmConfig, autostart)},
 	/* A bound, so that a deadline made of it can't wrap around, and JSON's signed numbers hold it. */
 	{"ShutdownTimeout", .signature = "t", .set = set_uint64, .get = get_uint64,
-		.offset = offsetof(VmConfig, shutdown_timeout_usec), .max = SHUTDOWN_TIMEOUT_MAX_USEC},
+		.offset = offsetof(VmConfig, shutdown_timeout_usec), .max = VM_SHUTDOWN_TIMEOUT_MAX_USEC},
 	{"Metadata"},
 	{"QemuArguments"},
 	{"MaxMemory"},

@@ -24,6 +24,7 @@
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
 typedef enum VmMachineType { VM_MACHINE_TYPE_Q35, VM_MACHINE_TYPE_PC, VM_MACHINE_TYPE_MAX } VmMachineType;

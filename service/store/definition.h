@@ -59,6 +59,11 @@ char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid);
 /* Removes it with all that is in it (one level). -ENOENT is 0. */
 int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid);
 
+typedef struct ProcessClaim {
+	uint64_t device, inode;
+	bool write;
+} ProcessClaim;
+
 /* Which process is the VM's QEMU: written before the process is let go on, read by a later roostd. */
 typedef struct ProcessRecord {
 	int32_t pid;
@@ -66,6 +71,9 @@ typedef struct ProcessRecord {
 				process */
 	uint64_t epoch;
 	VmAccelerator accelerator; /* as run */
+	/* Which images it has: so that a later roostd can claim them without touching their storage. */
+	ProcessClaim claims[VM_DISKS_MAX];
+	unsigned n_claims;
 } ProcessRecord;
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);
 /* -ENOENT: none. A damaged record: -EBADMSG. */

@@ -17,7 +17,7 @@
 #include "util/thread.h"
 
 #define RECORD_NAME     "process"
-#define RECORD_SIZE_MAX 4096
+#define RECORD_SIZE_MAX (16 * 1024)
 
 struct RuntimeDir {
 	char *path; /* of vm/ */
@@ -117,17 +117,31 @@ int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid)
 }
 
 /* ---- the record of the process ---- */
+/* "device:inode:r" or ":w", in hex: JSON's numbers don't hold all of 64 bits. */
+static char *format_claims(const ProcessRecord *record)
+{
+	GString *text = g_string_new(NULL);
+
+	for (unsigned i = 0; i < record->n_claims; i++)
+		g_string_append_printf(text, "%s\"%" G_GINT64_MODIFIER "x:%" G_GINT64_MODIFIER "x:%c\"",
+			i > 0 ? ", " : "", record->claims[i].device, record->claims[i].inode,
+			record->claims[i].write ? 'w' : 'r');
+	return g_string_free(text, FALSE);
+}
+
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record)
 {
 	autofd int fd = open_vm(dir, uuid, false);
-	g_autofree char *text = NULL;
+	g_autofree char *text = NULL, *claims = NULL;
 
 	if (fd < 0)
 		return fd;
+	claims = format_claims(record);
 	text = g_strdup_printf("{ \"PID\": %d, \"StartTime\": %" G_GUINT64_FORMAT
-			       ", \"Epoch\": %" G_GUINT64_FORMAT ", \"Accelerator\": \"%s\" }\n",
-		record->pid, record->start_time, record->epoch,
-		vm_accelerator_to_string(record->accelerator));
+			       ", \"Epoch\": %" G_GUINT64_FORMAT
+			       ", \"Accelerator\": \"%s\", \"Claims\": [%s] }\n",
+		record->pid, record->start_time, record->epoch, vm_accelerator_to_string(record->accelerator),
+		claims);
 	return file_replace_at(fd, RECORD_NAME, text, strlen(text), false);
 }
 
@@ -139,6 +153,32 @@ static bool read_number(JsonObject *object, const char *key, gint64 max, gint64 
 		return false;
 	*ret = json_node_get_int(node);
 	return *ret >= 0 && *ret <= max;
+}
+
+static bool parse_claims(JsonObject *object, ProcessRecord *ret)
+{
+	JsonNode *node = json_object_get_member(object, "Claims");
+	JsonArray *array;
+
+	if (!node || !JSON_NODE_HOLDS_ARRAY(node))
+		return false;
+	array = json_node_get_array(node);
+	if (json_array_get_length(array) > VM_DISKS_MAX)
+		return false;
+	for (unsigned i = 0; i < json_array_get_length(array); i++) {
+		JsonNode *element = json_array_get_element(array, i);
+		ProcessClaim *claim = &ret->claims[i];
+		char mode;
+
+		if (!JSON_NODE_HOLDS_VALUE(element) || json_node_get_value_type(element) != G_TYPE_STRING ||
+			sscanf(json_node_get_string(element),
+				"%" G_GINT64_MODIFIER "x:%" G_GINT64_MODIFIER "x:%c", &claim->device,
+				&claim->inode, &mode) != 3)
+			return false;
+		claim->write = mode == 'w';
+	}
+	ret->n_claims = json_array_get_length(array);
+	return true;
 }
 
 static bool parse_record(JsonObject *object, ProcessRecord *ret)
@@ -161,7 +201,7 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 		.start_time = (uint64_t)start_time,
 		.epoch = (uint64_t)epoch,
 		.accelerator = (VmAccelerator)word};
-	return true;
+	return parse_claims(object, ret);
 }
 
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record)

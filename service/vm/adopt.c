@@ -8,7 +8,6 @@
 
 #include "util/clock.h"
 #include "util/log.h"
-#include "vm/disks.h"
 #include "vm/link.h"
 #include "vm/operation.h"
 
@@ -26,6 +25,26 @@ static VmHandoff *make_handoff(Vm *vm, QemuProcess *process_consume, const char 
 			g_strdup_printf("%s/console-%s", folder, vm->config->consoles[i].name);
 	}
 	return handoff;
+}
+
+/* The images it had when it was started, by number: their storage is not touched. */
+static void adopt_claims(Vm *vm, const ProcessRecord *record)
+{
+	g_autofree Claim *claims = g_new0(Claim, record->n_claims + 1);
+	g_autofree char *holder = NULL;
+	uint64_t owner = operation_next_id();
+	unsigned index;
+
+	for (unsigned i = 0; i < record->n_claims; i++)
+		claims[i] = (Claim){.device = (dev_t)record->claims[i].device,
+			.inode = (ino_t)record->claims[i].inode,
+			.write = record->claims[i].write};
+	if (claims_take(vm->engine->claims, owner, vm->config->name, claims, record->n_claims, &index,
+		    &holder) < 0)
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid,
+			"an image that it has is in use by the VM '%s', too", holder);
+	else
+		vm->claims_owner = owner;
 }
 
 bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
@@ -56,34 +75,9 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->reason = vm->shown_reason = VM_REASON_RESYNC;
 	vm->mail.process = qemu_process_ref(process);
 	vm->mail.silent = true;
-	vm->wanted |= VM_WANT_CLAIMS;
+	adopt_claims(vm, &record);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	log_vm(LOG_INFO, vm->config->name, vm->uuid, "its QEMU (process %u) still runs", vm->pid);
 	vm_hand_over(vm, make_handoff(vm, g_steal_pointer(&process), folder));
 	return true;
-}
-
-void vm_adopt_claims(Vm *vm)
-{
-	g_autoptr(VmConfig) config = NULL;
-	g_autoptr(GError) problem = NULL;
-	g_autofree Claim *claims = NULL;
-	uint64_t owner = operation_next_id();
-	bool ok;
-
-	vm_lock(vm);
-	config = vm->running_config ? vm_config_ref(vm->running_config) : NULL;
-	vm_unlock(vm);
-	if (!config)
-		return;
-	ok = vm_disks_resolve(config, &claims, NULL, &problem);
-	vm_lock(vm);
-	/* It may have ended meanwhile. */
-	if (ok && vm->pid != 0)
-		ok = vm_disks_claim(vm, config, claims, owner, &problem);
-	if (ok && vm->pid != 0)
-		vm->claims_owner = owner;
-	if (!ok)
-		log_vm(LOG_WARNING, config->name, vm->uuid, "%s", problem->message);
-	vm_unlock(vm);
 }

@@ -230,7 +230,16 @@ static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 
 static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	if (vm->state != VM_STATE_STOPPING || vm->hints.powered_off)
+	bool due;
+
+	/* A Shutdown that came since has set another time. */
+	leaf_lock(&vm->mail.mutex);
+	due = vm->mail.shutdown_deadline_usec != 0 &&
+	      vm->mail.shutdown_deadline_usec <= clock_monotonic_usec();
+	if (due)
+		vm->mail.shutdown_deadline_usec = 0;
+	leaf_unlock(&vm->mail.mutex);
+	if (!due || vm->state != VM_STATE_STOPPING || vm->hints.powered_off)
 		return;
 	if (vm->hints.force) {
 		vm->hints.force_killed = true;
@@ -270,6 +279,10 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	vm->claims_owner = 0;
 	vm->wanted |= VM_WANT_CLEANUP;
 	vm->dirty = true;
+	/* Whoever sets them holds the VM lock: none can be set for this process from here on. */
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = 0;
+	leaf_unlock(&vm->mail.mutex);
 }
 
 static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -353,7 +366,8 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 
 	/* The answer stands in the stream among the events, so at this place it is the truth. A Start and a
 	 * power-off know better what QEMU's status means for them. */
-	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING || vm->hints.powered_off)
+	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING || vm->hints.powered_off ||
+		vm->hints.restarting)
 		return;
 	if (strcmp(status, "shutdown") == 0) {
 		vm->hints.powered_off = true;

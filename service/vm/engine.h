@@ -44,6 +44,8 @@ typedef enum DeadlineClass {
 #define ENGINE_QUIT_USEC                                                                                     \
 	(5 * USEC_PER_SEC) /* after the guest powered off, QEMU may take this long to end                    \
 			    */
+#define ENGINE_PATIENCE_USEC (2 * USEC_PER_SEC) /* a command that is not answered for so long shows a hang   \
+						 */
 #define ENGINE_PROBE_IDLE_USEC    (10 * USEC_PER_SEC) /* a running VM that says nothing for so long is asked */
 #define ENGINE_PROBE_ANSWER_USEC  (5 * USEC_PER_SEC)
 #define ENGINE_RESYNC_PERIOD_USEC (1 * USEC_PER_SEC) /* a guest can provoke one per VM in this time */

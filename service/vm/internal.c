@@ -61,19 +61,17 @@ void vm_start_internal(Vm *vm)
 
 void vm_run_internal(Vm *vm, unsigned bits)
 {
-	bool off;
+	bool clean;
 	int r;
 
-	/* A Start may have been quicker than this; from here on none can run: this is the lane's current
-	 * entry. */
+	/* A Start may have been quicker than this, or the VM's UUID may be another's by now. From here on no
+	 * Start can run: this is the lane's current entry. */
 	vm_lock(vm);
-	off = vm->pid == 0;
+	clean = (bits & VM_WANT_CLEANUP) && vm->pid == 0 && !vm->gone;
 	vm_unlock(vm);
-	if ((bits & VM_WANT_CLEANUP) && off) {
-		r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
-		if (r < 0)
-			log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
-	}
-	if (bits & VM_WANT_CLAIMS)
-		vm_adopt_claims(vm);
+	if (!clean)
+		return;
+	r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+	if (r < 0)
+		log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
 }

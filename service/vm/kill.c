@@ -14,6 +14,12 @@ bool vm_kill(Vm *vm, uint64_t before)
 	leaf_lock(&vm->mail.mutex);
 	if (vm->mail.kill_before < before)
 		vm->mail.kill_before = before;
+	for (unsigned i = 0; i < VM_LANE_MAX; i++)
+		if (vm->mail.waiters[i] && vm->mail.waiters[i]->cancellable &&
+			vm->mail.waiters[i]->operation_id < before) {
+			vm->mail.waiters[i]->is_killed = true;
+			cond_signal(&vm->mail.waiters[i]->cond);
+		}
 	had_process = vm->mail.process != NULL;
 	if (had_process) {
 		vm->mail.killed = true;

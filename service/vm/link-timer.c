@@ -163,18 +163,14 @@ void link_timer_arm(VmLink *link)
 
 static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 {
-	Vm *vm = link->vm;
-
 	if (link->shutdown_deadline_usec != 0 && now_usec >= link->shutdown_deadline_usec) {
-		leaf_lock(&vm->mail.mutex);
-		vm->mail.shutdown_deadline_usec = 0;
-		leaf_unlock(&vm->mail.mutex);
+		/* Whether it still holds is seen when it is applied. */
 		link->shutdown_deadline_usec = 0;
-		file_own(vm, EVENT_SHUTDOWN_TIMEOUT, NULL);
+		file_own(link->vm, EVENT_SHUTDOWN_TIMEOUT, NULL);
 	}
 	if (link->quit_deadline_usec != 0 && now_usec >= link->quit_deadline_usec) {
 		link->quit_deadline_usec = 0;
-		vm_end_process(vm);
+		vm_end_process(link->vm);
 	}
 }
 

@@ -63,6 +63,7 @@ static void on_ready(void *user)
 static void on_event(void *user, const QmpEvent *event)
 {
 	VmLink *link = user;
+	uint64_t time_usec = event->time_usec != 0 ? event->time_usec : clock_realtime_usec();
 	EventRecord record = {
 		.id = event_id_from_name(event->name, event->name_size),
 		.origin = EVENT_ORIGIN_QEMU,
@@ -71,8 +72,8 @@ static void on_event(void *user, const QmpEvent *event)
 		.data = event->data,
 		.data_size = event->data_size,
 		.count = 1,
-		.first_usec = event->time_usec,
-		.last_usec = event->time_usec,
+		.first_usec = time_usec,
+		.last_usec = time_usec,
 	};
 
 	vm_file_event(link->vm, &record);

@@ -40,5 +40,3 @@ void vm_link_drop(Vm *vm) ON_EVENT_THREAD;
  * VM counts as running (StateReason `resync`) and not responsive until its monitor has been reached and
  * asked. True: there is one. */
 bool vm_adopt_process(Vm *vm);
-/* A worker, internal: claims the disks of an adopted VM. */
-void vm_adopt_claims(Vm *vm);

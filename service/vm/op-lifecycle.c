@@ -60,7 +60,6 @@ static bool press_power_button(Operation *op, bool reboot, bool force, uint64_t 
 	/* Before the guest can react: a power-off that comes at once is the answer to this. */
 	vm->hints.shutdown_asked = true;
 	vm->hints.reboot_asked = reboot;
-	vm->hints.force = force;
 	if (!operation_execute_line(op, line, id, "system_powerdown", NULL, error)) {
 		/* One that is under way already goes on, and one that QEMU may still carry out is remembered.
 		 */
@@ -72,6 +71,7 @@ static bool press_power_button(Operation *op, bool reboot, bool force, uint64_t 
 	if ((vm->state == VM_STATE_RUNNING || vm->state == VM_STATE_STOPPING) && vm->hints.shutdown_asked &&
 		!vm->hints.powered_off) {
 		vm_set_state(op->vm, VM_STATE_STOPPING, VM_REASON_USER, true);
+		vm->hints.force = force;
 		vm_set_deadlines(op->vm, timeout_usec != 0 ? clock_monotonic_usec() + timeout_usec : 0, 0);
 	}
 	return true;
@@ -82,6 +82,10 @@ static bool run_shutdown(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	uint64_t timeout_usec = op->args.shutdown.has_timeout ? op->args.shutdown.timeout_usec
 							      : op->vm->config->shutdown_timeout_usec;
 
+	if (timeout_usec > VM_SHUTDOWN_TIMEOUT_MAX_USEC) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.Timeout: is more than a year");
+		return false;
+	}
 	return press_power_button(op, false, op->args.shutdown.force, timeout_usec, error);
 }
 

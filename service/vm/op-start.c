@@ -88,8 +88,11 @@ static bool choose_accelerator(Operation *op, const VmConfig *config, VmAccelera
 }
 
 /* ---- what is undone ---- */
-static void undo_claims(Operation *op)
+static void undo_claims(Operation *op) REQUIRES(op->vm->lock)
 {
+	/* A QEMU that would not die has the images still: its exit gives them back. */
+	if (op->vm->pid != 0)
+		return;
 	claims_release(op->vm->engine->claims, op->entry.id);
 }
 
@@ -124,6 +127,9 @@ static void undo_process(Operation *op) REQUIRES(op->vm->lock)
 
 static void undo_folder(Operation *op) REQUIRES(op->vm->lock)
 {
+	/* A later roostd must find a QEMU that would not die. */
+	if (op->vm->pid != 0)
+		return;
 	/* On memory, or at least local: this does not hang. */
 	operation_release(op);
 	runtime_dir_remove_vm(op->vm->engine->options.runtime_dir, op->vm->uuid);
@@ -237,16 +243,22 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	return r >= 0;
 }
 
-static void record_process(
-	Operation *op, const QemuProcess *process, VmAccelerator accelerator, uint64_t epoch)
+static void record_process(Operation *op, const QemuProcess *process, const Plan *plan, uint64_t epoch)
 {
 	ProcessRecord record = {
 		.pid = process->pid,
 		.start_time = process->start_time,
 		.epoch = epoch,
-		.accelerator = accelerator,
+		.accelerator = plan->accelerator,
 	};
-	int r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
+	int r;
+
+	for (unsigned i = 0; i < plan->config->n_disks; i++)
+		if (plan->config->disks[i].path[0] != '\0')
+			record.claims[record.n_claims++] = (ProcessClaim){.device = plan->claims[i].device,
+				.inode = plan->claims[i].inode,
+				.write = plan->claims[i].write};
+	r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
 
 	if (r < 0)
 		log_warning("VM %s: a later roostd won't know its process: %s", op->vm->uuid, g_strerror(-r));
@@ -289,7 +301,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	operation_release(op);
 	ok = make_sockets(op, plan->config, &launch, error) && spawn(op, plan, &launch, error);
 	if (ok)
-		record_process(op, launch.handoff->process, plan->accelerator, epoch);
+		record_process(op, launch.handoff->process, plan, epoch);
 	operation_retake(op);
 	if (!ok)
 		return false;

@@ -26,7 +26,6 @@ typedef enum VmLane { VM_LANE_QMP, VM_LANE_AGENT, VM_LANE_MAX } VmLane;
 
 /* Internal work (Lane.wanted). */
 #define VM_WANT_CLEANUP (1U << 0) /* remove the run-time files of a QEMU that has exited */
-#define VM_WANT_CLAIMS  (1U << 1) /* claim the disks of a QEMU that an earlier roostd started */
 
 typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, consoles (link.h) */
 typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
@@ -51,6 +50,7 @@ typedef struct Waiter {
 	bool has_exit;
 	bool has_closed; /* the monitor's connection is gone */
 	bool is_cancelled;
+	bool is_killed;
 } Waiter;
 
 typedef struct VmMail {

@@ -28,13 +28,16 @@ static bool is_answered(const Waiter *waiter)
 
 static bool is_over(const Waiter *waiter)
 {
-	return is_answered(waiter) || waiter->has_exit || waiter->has_closed || waiter->is_cancelled;
+	return is_answered(waiter) || waiter->has_exit || waiter->is_killed || waiter->is_cancelled ||
+	       (waiter->has_closed && !waiter->exit_only);
 }
 
 static WaitResult result_locked(Vm *vm, const Waiter *waiter, const LaneEntry *entry) REQUIRES(vm->mail.mutex)
 {
 	if (is_answered(waiter) && (waiter->reply_suffices || !waiter->has_exit))
 		return WAIT_OK;
+	if (waiter->is_killed)
+		return WAIT_KILLED;
 	if (waiter->has_exit)
 		return vm->mail.kill_before > entry->id ? WAIT_KILLED : WAIT_EXIT;
 	if (waiter->is_cancelled)
@@ -48,7 +51,9 @@ static WaitResult result_locked(Vm *vm, const Waiter *waiter, const LaneEntry *e
 static WaitResult sleep_until_over(
 	Vm *vm, VmLane lane, Waiter *waiter, uint64_t deadline_usec, const LaneEntry *entry)
 {
-	uint64_t now_usec = clock_realtime_usec();
+	uint64_t now_usec = clock_realtime_usec(), asked_usec = clock_monotonic_usec();
+	uint64_t patience_usec =
+		(uint64_t)((double)ENGINE_PATIENCE_USEC * vm->engine->options.deadline_scale);
 	EventRecord hung = {
 		.id = EVENT_UNRESPONSIVE,
 		.origin = EVENT_ORIGIN_ROOST,
@@ -57,21 +62,28 @@ static WaitResult sleep_until_over(
 		.first_usec = now_usec,
 		.last_usec = now_usec,
 	};
-	bool in_time = true;
+	bool in_time = true, ask = false;
 	WaitResult result;
 
 	leaf_lock(&vm->mail.mutex);
 	while (!is_over(waiter) && in_time)
 		in_time = cond_wait_until(&waiter->cond, &vm->mail.mutex, deadline_usec);
 	result = result_locked(vm, waiter, entry);
-	/* Not when the command was answered and only its event is missing: then QEMU is awake. */
+	/* Not when the command was answered and only its event is missing: then QEMU is awake. And one that
+	 * had only the last moment of an operation's time has not shown anything yet: it is asked. */
 	if (result == WAIT_TIMEOUT && !waiter->reply && !waiter->exit_only && !vm->mail.silent) {
-		vm->mail.silent = true;
-		event_set_add(&vm->mail.events, &hung);
+		if (clock_monotonic_usec() - asked_usec >= patience_usec) {
+			vm->mail.silent = true;
+			event_set_add(&vm->mail.events, &hung);
+		} else {
+			vm->mail.resync_wanted = vm->mail.listed_for_io = ask = true;
+		}
 	}
 	g_assert(vm->mail.waiters[lane] == waiter);
 	vm->mail.waiters[lane] = NULL;
 	leaf_unlock(&vm->mail.mutex);
+	if (ask)
+		vm_list(vm);
 	return result;
 }
 

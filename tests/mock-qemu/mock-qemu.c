@@ -484,8 +484,11 @@ int main(int argc, char **argv)
 
 	mock.machine.chardevs = g_ptr_array_new_with_free_func(g_free);
 	take_command_line(&mock, argc, argv);
-	if (!mock.qmp.output)
-		mock.qmp.output = g_string_new(NULL);
+	if (mock.qmp.listener < 0) {
+		/* As a probe for what a QEMU can do starts it: it can do nothing, and says so at once. */
+		fputs("mock-qemu: no -chardev socket,id=qmp,fd=N\n", stderr);
+		return 1;
+	}
 	mock.machine.output = mock.qmp.output;
 	mock.machine.state = mock.stopped ? STATE_PRELAUNCH : STATE_RUNNING;
 	mock.script = script_load(mock.script_path);

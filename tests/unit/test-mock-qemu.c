@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -62,6 +63,12 @@ static void teardown(World *world, gconstpointer data)
 	g_string_free(world->heard, TRUE);
 }
 
+/* No test leaves a process behind, not even one that fails. */
+static void die_with_parent(void *data)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* Starts it with the fds 20 (QMP) and 21 (a console), by a command line as Roost builds it. */
 static void start_binary(World *world, const char *binary, const char *script, bool no_shutdown)
 {
@@ -84,7 +91,8 @@ static void start_binary(World *world, const char *binary, const char *script, b
 		argv[n++] = "-append";
 		argv[n++] = append;
 	}
-	g_spawn_async_with_pipes_and_fds(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, -1,
+	g_spawn_async_with_pipes_and_fds(NULL, argv, NULL,
+		G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL, die_with_parent, NULL, -1, -1, -1,
 		from, to, 2, &world->pid, NULL, NULL, &world->errors, &error);
 	g_assert_no_error(error);
 	/* The socket listens already: no waiting. */
@@ -221,7 +229,7 @@ static void full_dialogue(World *world)
 	assert_hears(world, ERROR("GenericError", "QMP input member 'extra' is unexpected"));
 	assert_hears(world,
 		"{\"error\": {\"class\": \"GenericError\", \"desc\": \"QMP input must be a JSON object\"}}");
-	say(world, "{\"execute\":\"stop\",\"id\":{\"a\":[1]}}\n{\"execute\":\"stop\"}\n");
+	say(world, "{\"execute\":\"stop\",\"id\":{\"a\": [1]}}\n{\"execute\":\"stop\"}\n");
 	assert_hears(world, "{\"return\": {}, \"id\": {\"a\": [1]}}");
 	assert_hears(world, "{\"return\": {}}");
 	dialogue(world, "system_powerdown", "{\"event\": \"POWERDOWN\"}", DONE, NULL);
@@ -261,6 +269,20 @@ static void test_version(World *world, gconstpointer data)
 		g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &output, NULL, &status, NULL));
 	g_assert_cmpstr(output, ==, "QEMU emulator version 7.2.22 (mock)\n");
 	g_assert_cmpint(status, ==, 0);
+}
+
+/* As a probe starts it: no answer that could be taken for one, and no waiting. */
+static void test_no_monitor(World *world, gconstpointer data)
+{
+	g_autofree char *binary = g_test_build_filename(G_TEST_BUILT, "mock-qemu", "mock-qemu", NULL);
+	char *argv[] = {binary, (char *)"-accel", (char *)"kvm", NULL};
+	g_autofree char *errors = NULL;
+	int status;
+
+	g_assert_true(
+		g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &errors, &status, NULL));
+	g_assert_cmpstr(errors, ==, "mock-qemu: no -chardev socket,id=qmp,fd=N\n");
+	g_assert_cmpint(WEXITSTATUS(status), ==, 1);
 }
 
 #define POWER_OFF "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-shutdown\"}}"
@@ -594,6 +616,7 @@ int main(int argc, char **argv)
 		{"/mock-qemu/dialogue", test_dialogue},
 		{"/mock-qemu/real", test_real},
 		{"/mock-qemu/version", test_version},
+		{"/mock-qemu/no-monitor", test_no_monitor},
 		{"/mock-qemu/powerdown", test_powerdown},
 		{"/mock-qemu/powerdown-exits", test_powerdown_exits},
 		{"/mock-qemu/ignore-powerdown", test_ignore_powerdown},
