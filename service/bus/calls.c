@@ -338,8 +338,8 @@ static void cancel_queued(BusVm *bv, uint64_t kill_id) ON_BUS_THREAD
 	}
 	publish_overlay(bv);
 	while ((call = g_queue_pop_head(&taken)))
-		fail(call, g_error_new(VM_ERROR, VM_ERROR_CANCELLED, "%s: %s was cancelled by Kill",
-				   bus_vm_name(bv), call->row->name));
+		fail(call,
+			g_error_new(VM_ERROR, VM_ERROR_CANCELLED, "%s: cancelled by Kill", call->row->name));
 }
 
 void call_kill(Call *call, BusVm *bv)
@@ -374,18 +374,16 @@ static GError *timeout_error(const Call *call)
 
 	if (!call->type)
 		return g_error_new(VM_ERROR, VM_ERROR_TIMEOUT,
-			"%s: QEMU (process %u) has not ended in %.1f s", bus_vm_name(bv),
-			bv->picture.view->pid, seconds);
+			"%s: QEMU of the VM '%s' (process %u) has not ended in %.1f s", call->row->name,
+			bus_vm_name(bv), bv->picture.view->pid, seconds);
 	if (holder && holder != call)
 		return g_error_new(VM_ERROR, VM_ERROR_TIMEOUT,
-			"%s: %s (operation %" G_GUINT64_FORMAT
-			") was not done in %.1f s, %s (operation %" G_GUINT64_FORMAT " of %s) holds the VM",
-			bus_vm_name(bv), call->type->member, call->id, seconds, holder->type->member,
-			holder->id, holder->sender_name);
-	return g_error_new(VM_ERROR, VM_ERROR_TIMEOUT,
-		"%s: %s (operation %" G_GUINT64_FORMAT
-		") was not done in %.1f s, it may still be carried out",
-		bus_vm_name(bv), call->type->member, call->id, seconds);
+			"%s: the VM '%s' is held by %s (operation %" G_GUINT64_FORMAT
+			" of %s) for more than %.1f s",
+			call->row->name, bus_vm_name(bv), holder->type->member, holder->id,
+			holder->sender_name, seconds);
+	return g_error_new(VM_ERROR, VM_ERROR_TIMEOUT, "%s: not done in %.1f s, it may still be carried out",
+		call->row->name, seconds);
 }
 
 static void expire(Call *call) ON_BUS_THREAD

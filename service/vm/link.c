@@ -334,9 +334,11 @@ static void send_commands(Vm *vm, const GString *send) ON_EVENT_THREAD
 
 	if (link && link->monitor && !link->monitor_closed)
 		r = qmp_monitor_send(link->monitor, send->str, send->len);
-	/* Whoever waits for the answers has a deadline, or is told of the loss. */
+	/* Whoever waits for the answers has a deadline, or is told of the loss; a QEMU that has just ended is
+	 * nothing to speak of. */
 	if (r < 0)
-		log_vm(LOG_WARNING, vm->uuid, vm->uuid, "a command can't be sent: %s", g_strerror(-r));
+		log_vm(r == -EPIPE ? LOG_DEBUG : LOG_WARNING, vm->uuid, vm->uuid,
+			"a command can't be sent: %s", g_strerror(-r));
 }
 
 static void add_console_readers(Vm *vm, ConsoleRequest *requests) ON_EVENT_THREAD
