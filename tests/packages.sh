@@ -1,0 +1,57 @@
+# Which Debian packages are needed, and how to get them: sourced by ./run and ./check.
+# shellcheck shell=bash disable=SC2034
+
+# To build and to run.
+packages_to_run=(
+	gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libglib2.0-dev libjson-glib-dev
+	qemu-system-x86 dbus-daemon systemd libglib2.0-bin # the last two for busctl and gdbus
+	cpio xz-utils                                      # for the guest
+)
+
+# For the tests, beside those.
+packages_to_test=(clang-14 clang-format-14 libclang-rt-14-dev spin python3)
+
+# packages_missing PACKAGE...: prints those that are not installed.
+packages_missing()
+{
+	local package
+
+	for package; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+	done
+}
+
+# packages_install PACKAGE...: installs those that are missing, or says how. 0; 2 when some are missing still.
+packages_install()
+{
+	local missing log
+
+	command -v dpkg-query >/dev/null || {
+		echo "This is not Debian: see tests/packages.sh for what is needed, or use --no-install." >&2
+		return 2
+	}
+	mapfile -t missing < <(packages_missing "$@")
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		printf 'Some packages are missing. This installs them:\n\n    sudo apt-get install --no-install-recommends %s\n\n' \
+			"${missing[*]}" >&2
+		return 2
+	fi
+	log=$(mktemp)
+	echo "Installing ${missing[*]}"
+	# The lists may be missing or old: they are fetched if it does not work without.
+	if ! packages_apt install "${missing[@]}" >"$log" 2>&1; then
+		echo "Fetching apt's lists"
+		if ! packages_apt update >>"$log" 2>&1 || ! packages_apt install "${missing[@]}" >"$log" 2>&1; then
+			tail -n 15 "$log" >&2
+			echo "apt-get could not install ${missing[*]}: $log has all it said" >&2
+			return 2
+		fi
+	fi
+	rm -f "$log"
+}
+
+packages_apt()
+{
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o APT::Install-Recommends=false "$@" </dev/null
+}
