@@ -517,17 +517,22 @@ void calls_begin_shutdown(Bus *bus)
 	while ((waiting = senders_first_waiting(bus)))
 		fail(waiting, ending_error(waiting));
 	calls = g_hash_table_get_values(bus->calls_by_id);
+	/* First those that wait: else they begin when those before them are cancelled. */
 	for (GList *l = calls; l; l = l->next) {
 		Call *call = l->data;
-		Vm *vm = call->vm->vm;
 
-		if (operation_take_back(vm, call->type->lane, call->id)) {
+		if (operation_take_back(call->vm->vm, call->type->lane, call->id)) {
 			leave_vm(call);
 			fail(call, ending_error(call));
-		} else {
-			/* Too late for that? Then it comes back by itself. */
-			operation_cancel(vm, call->type->lane, call->id);
+			l->data = NULL;
 		}
+	}
+	/* One that can't be cancelled any more comes back by itself. */
+	for (GList *l = calls; l; l = l->next) {
+		Call *call = l->data;
+
+		if (call)
+			operation_cancel(call->vm->vm, call->type->lane, call->id);
 	}
 }
 

@@ -101,6 +101,19 @@ bool lane_begin_wanted(Lane *lane)
 	return begun;
 }
 
+LaneEntry *lane_put_back(Lane *lane)
+{
+	LaneEntry *next;
+
+	leaf_lock(&lane->mutex);
+	g_assert(lane->current == &lane->internal);
+	lane->wanted |= lane->taken;
+	lane->taken = 0;
+	next = advance_locked(lane, false);
+	leaf_unlock(&lane->mutex);
+	return next;
+}
+
 bool lane_has_wanted(Lane *lane)
 {
 	bool wanted;

@@ -69,6 +69,8 @@ LaneEntry *lane_next(Lane *lane, LaneEntry *done, bool internal_allowed);
 bool lane_want(Lane *lane, unsigned bits);
 /* Makes &lane->internal current if the lane is at rest and something is wanted. */
 bool lane_begin_wanted(Lane *lane);
+/* The internal entry, current and not begun yet, gives its place to the next and is wanted again. */
+LaneEntry *lane_put_back(Lane *lane);
 /* Whether the lane is at rest and something is wanted. */
 bool lane_has_wanted(Lane *lane);
 /* The worker that runs &lane->internal: which bits it is to carry out. */

@@ -101,6 +101,16 @@ void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec)
 	vm_list(vm);
 }
 
+uint64_t vm_shutdown_deadline_usec(Vm *vm)
+{
+	uint64_t deadline_usec;
+
+	leaf_lock(&vm->mail.mutex);
+	deadline_usec = vm->mail.shutdown_deadline_usec;
+	leaf_unlock(&vm->mail.mutex);
+	return deadline_usec;
+}
+
 /* ---- QEMU stops and goes on ---- */
 static VmReason take_stop_reason(Vm *vm, VmReason otherwise) REQUIRES(vm->lock)
 {
@@ -147,11 +157,13 @@ static void apply_reset(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 		vm_send(vm, "cont", NULL);
 		return;
 	}
-	/* A guest that was asked to reboot and did so itself: there is nothing left to wait for. */
-	if (vm->state == VM_STATE_STOPPING && vm->hints.reboot_asked && !vm->hints.powered_off) {
+	/* A guest that was asked to reboot and did so itself, perhaps before Reboot has had its answer: there
+	 * is nothing left to wait for. */
+	if (vm->hints.reboot_asked && !vm->hints.powered_off) {
 		vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
 		vm_set_deadlines(vm, 0, 0);
-		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
+		if (vm->state == VM_STATE_STOPPING)
+			vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
 	}
 }
 
@@ -207,7 +219,7 @@ static void end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock)
 	vm_set_state(vm, VM_STATE_STOPPING, reason, false);
 	/* `quit` closes the images in order; if QEMU does not come to an end by it, it is killed. */
 	vm_send(vm, "quit", NULL);
-	vm_set_deadlines(vm, 0, clock_monotonic_usec() + ENGINE_QUIT_USEC);
+	vm_set_deadlines(vm, 0, clock_monotonic_usec() + engine_scaled_usec(vm->engine, ENGINE_QUIT_USEC));
 }
 
 static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -239,7 +251,7 @@ static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm-
 	if (due)
 		vm->mail.shutdown_deadline_usec = 0;
 	leaf_unlock(&vm->mail.mutex);
-	if (!due || vm->state != VM_STATE_STOPPING || vm->hints.powered_off)
+	if (!due || !vm->hints.shutdown_asked || vm->hints.powered_off)
 		return;
 	if (vm->hints.force) {
 		vm->hints.force_killed = true;
@@ -247,7 +259,9 @@ static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm-
 		return;
 	}
 	vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
-	vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
+	/* It may have been paused meanwhile, by whomever. */
+	if (vm->state == VM_STATE_STOPPING)
+		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
 }
 
 static VmState state_after_exit(Vm *vm, bool killed, VmReason *ret_reason) REQUIRES(vm->lock)
@@ -377,6 +391,10 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 	for (unsigned i = 0; i < G_N_ELEMENTS(run_states); i++) {
 		if (strcmp(status, run_states[i].status) != 0)
 			continue;
+		/* What told the reason may have been merged away in a flood. */
+		if (vm->state == run_states[i].state && run_states[i].reason != VM_REASON_RESYNC &&
+			run_states[i].state == VM_STATE_PAUSED && vm->reason == VM_REASON_USER)
+			vm_set_state(vm, vm->state, run_states[i].reason, false);
 		/* While it is stopping a guest runs. */
 		if (vm->state == run_states[i].state ||
 			(vm->state == VM_STATE_STOPPING && run_states[i].state == VM_STATE_RUNNING))
@@ -390,6 +408,8 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 /* ---- awake or not ---- */
 static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
+	/* The RESET that was awaited may be lost with the connection: the resync after it looks anew. */
+	vm->hints.restarting = false;
 	if (!vm->responsive || vm->pid == 0)
 		return;
 	vm->responsive = false;

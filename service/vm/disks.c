@@ -75,7 +75,13 @@ bool vm_disks_claim(Vm *vm, const VmConfig *config, const Claim *claims, uint64_
 		}
 	if (claims_take(vm->engine->claims, owner, config->name, wanted, n_wanted, &index, &holder) == 0)
 		return true;
-	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: is in use by the VM '%s'",
-		disk_of[index], config->disks[disk_of[index]].path, holder);
+	if (g_str_equal(holder, config->name))
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED,
+			"Disks[%u].Path: %s: is the image of another disk of this VM, too", disk_of[index],
+			config->disks[disk_of[index]].path);
+	else
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED,
+			"Disks[%u].Path: %s: is in use by the VM '%s'", disk_of[index],
+			config->disks[disk_of[index]].path, holder);
 	return false;
 }

@@ -7,6 +7,7 @@
 
 #include "util/clock.h"
 #include "util/fd.h"
+#include "vm/error.h"
 #include "vm/link.h"
 #include "vm/operation.h"
 
@@ -21,9 +22,14 @@ static const uint64_t deadlines_usec[DEADLINE_MAX] = {
 	[DEADLINE_START] = 20 * USEC_PER_SEC,
 };
 
+uint64_t engine_scaled_usec(const Engine *engine, uint64_t usec)
+{
+	return (uint64_t)((double)usec * engine->options.deadline_scale);
+}
+
 uint64_t engine_deadline_usec(const Engine *engine, DeadlineClass class)
 {
-	return (uint64_t)((double)deadlines_usec[class] * engine->options.deadline_scale);
+	return engine_scaled_usec(engine, deadlines_usec[class]);
 }
 
 uint64_t engine_next_command_id(void)
@@ -39,6 +45,8 @@ int engine_new(const EngineOptions *options, Engine **ret_engine)
 	long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
 	int r;
 
+	/* Made before there are threads: the macro's own guard is none. */
+	vm_error_quark();
 	engine->options = *options;
 	engine->qemu_binary = g_strdup(options->qemu_binary);
 	engine->options.qemu_binary = engine->qemu_binary;

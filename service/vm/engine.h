@@ -44,8 +44,9 @@ typedef enum DeadlineClass {
 #define ENGINE_QUIT_USEC                                                                                     \
 	(5 * USEC_PER_SEC) /* after the guest powered off, QEMU may take this long to end                    \
 			    */
-#define ENGINE_PATIENCE_USEC (2 * USEC_PER_SEC) /* a command that is not answered for so long shows a hang   \
-						 */
+#define ENGINE_PATIENCE_USEC                                                                                 \
+	(2 * USEC_PER_SEC) /* a command that is not answered for so long shows a hang                        \
+			    */
 #define ENGINE_PROBE_IDLE_USEC    (10 * USEC_PER_SEC) /* a running VM that says nothing for so long is asked */
 #define ENGINE_PROBE_ANSWER_USEC  (5 * USEC_PER_SEC)
 #define ENGINE_RESYNC_PERIOD_USEC (1 * USEC_PER_SEC) /* a guest can provoke one per VM in this time */
@@ -96,6 +97,9 @@ void engine_free(Engine *engine);
 
 /* Any thread: the length of a deadline class on this host. */
 uint64_t engine_deadline_usec(const Engine *engine, DeadlineClass class);
+
+/* Any thread: a length of time on this host. */
+uint64_t engine_scaled_usec(const Engine *engine, uint64_t usec);
 
 /* Any thread: a number for a QMP command, never given twice, never 0. */
 uint64_t engine_next_command_id(void);

@@ -169,6 +169,12 @@ static void set_data(EventEntry *entry, const Incoming *in)
 	const EventRecord *record = in->record;
 	bool keep = record->data && record->data_size <= EVENT_DATA_MAX;
 
+	/* At the cap an unknown event may have to share another's entry: then its data would stand under a
+	 * wrong name. */
+	if (entry->name && (strlen(entry->name) != MIN(record->name_size, EVENT_NAME_MAX) ||
+				   strncmp(entry->name, record->name, strlen(entry->name)) != 0))
+		keep = false;
+
 	entry->truncated = in->truncated || (record->data && !keep);
 	/* A flood repeats itself: the same text need not be copied again. */
 	if (keep && entry->data && entry->data_size == record->data_size &&
@@ -192,8 +198,8 @@ static EventEntry *merge_into(EventSet *set, EventEntry *entry, const Incoming *
 		entry->key = g_strdup(in->key);
 	}
 	/* At the cap an entry may have to take in what it must not carry past: then it keeps its place. One
-	 * that bears on the state moves all the same: of these the last word counts. */
-	if (may_move(set, entry) || event_row(entry->id)->state)
+	 * that is a state moves all the same: of these the last word counts. */
+	if (may_move(set, entry) || (event_row(entry->id)->state && !event_row(entry->id)->reason))
 		move_to_end(set, entry);
 	return entry;
 }
@@ -222,11 +228,16 @@ static EventEntry *append(EventSet *set, const Incoming *in)
 	return entry;
 }
 
-/* At the cap the events of one name and origin share their newest entry, whatever their keys. */
+/* At the cap the events of one name and origin share their newest entry, whatever their keys. Not so reasons,
+ * whose keys are the VM's own devices and few: an error that stops the guest is not hidden by one that is
+ * only reported. */
 static EventEntry *find_shared(EventSet *set, const Incoming *in)
 {
+	bool reason = event_row(in->record->id)->reason;
+
 	for (EventEntry *entry = set->last_of[in->record->id]; entry; entry = entry->same_prev)
-		if (!entry->first && entry->origin == in->record->origin)
+		if (!entry->first && entry->origin == in->record->origin &&
+			(!reason || same_event(entry, in)))
 			return entry;
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #define FIRST     EVENT_MERGE_AFTER_FIRST
 #define S         .state = true
 #define W         .wakes = true
+#define R         .reason = true
 #define KEEP      .never_drop = true
 #define KEYS(...) .keys = {__VA_ARGS__}
 
@@ -22,11 +23,11 @@ static const EventRow rows[EVENT_ID_MAX] = {
 	[EVENT_SUSPEND]                    = {"SUSPEND", COUNT, S, W},
 	[EVENT_SUSPEND_DISK]               = {"SUSPEND_DISK", COUNT, S, W},
 	[EVENT_WAKEUP]                     = {"WAKEUP", COUNT, S, W},
-	[EVENT_WATCHDOG]                   = {"WATCHDOG", COUNT, S, W, KEYS("action")},
-	[EVENT_GUEST_PANICKED]             = {"GUEST_PANICKED", FIRST, S, KEEP},
+	[EVENT_WATCHDOG]                   = {"WATCHDOG", COUNT, S, R, W, KEYS("action")},
+	[EVENT_GUEST_PANICKED]             = {"GUEST_PANICKED", FIRST, S, R, KEEP},
 	[EVENT_GUEST_CRASHLOADED]          = {"GUEST_CRASHLOADED", COUNT},
 	[EVENT_MEMORY_FAILURE]             = {"MEMORY_FAILURE", FIRST, KEEP, KEYS("recipient", "action")},
-	[EVENT_BLOCK_IO_ERROR]             = {"BLOCK_IO_ERROR", COUNT, S, KEEP, KEYS("device|node-name", "operation", "action")},
+	[EVENT_BLOCK_IO_ERROR]             = {"BLOCK_IO_ERROR", COUNT, S, R, KEEP, KEYS("device|node-name", "operation", "action")},
 	[EVENT_BLOCK_IMAGE_CORRUPTED]      = {"BLOCK_IMAGE_CORRUPTED", NEVER, KEEP},
 	[EVENT_BLOCK_WRITE_THRESHOLD]      = {"BLOCK_WRITE_THRESHOLD", NEVER, KEEP, KEYS("node-name")},
 	[EVENT_JOB_STATUS_CHANGE]          = {"JOB_STATUS_CHANGE", LAST, W, KEEP, KEYS("id")},

@@ -83,7 +83,8 @@ typedef enum EventMerge {
 typedef struct EventRow {
 	const char *name;
 	EventMerge merge;
-	bool state; /* class S: bears on the VM's state; its place among the others of that class is kept */
+	bool state;  /* class S: bears on the VM's state; its place among the others of that class is kept */
+	bool reason; /* explains a STOP or an exit that follows: stays before it */
 	bool never_drop; /* has a reserve beyond the cap */
 	bool wakes;      /* class W: an operation may wait for it */
 	bool internal;   /* makes no Event signal */

@@ -32,8 +32,7 @@ static bool start_with_slot(Vm *vm)
 {
 	if (!lane_begin_wanted(&vm->lanes[VM_LANE_QMP]))
 		return false;
-	operation_run_internal_lane(vm);
-	return true;
+	return operation_run_internal_lane(vm);
 }
 
 void internal_slot_give(Engine *engine)

@@ -35,12 +35,14 @@ static void ask_status(VmLink *link) ON_EVENT_THREAD
 	uint64_t id = engine_next_command_id();
 	g_autofree char *line = qmp_command_format("query-status", NULL, id);
 
-	if (qmp_monitor_send(link->monitor, line, strlen(line)) < 0)
+	if (qmp_monitor_send(link->monitor, line, strlen(line)) < 0) {
+		/* Again after a while: it is full, or it is about to be closed. */
+		link->last_heard_usec = clock_monotonic_usec();
 		return;
+	}
 	link->query_id = id;
 	link->query_deadline_usec =
-		clock_monotonic_usec() +
-		(uint64_t)((double)ENGINE_PROBE_ANSWER_USEC * link->vm->engine->options.deadline_scale);
+		clock_monotonic_usec() + engine_scaled_usec(link->vm->engine, ENGINE_PROBE_ANSWER_USEC);
 }
 
 /* A resync needs one of the engine's places; VMs that somebody waits for come first. */
@@ -146,9 +148,9 @@ void link_timer_arm(VmLink *link)
 
 	due_usec = earlier(due_usec, link->query_deadline_usec);
 	due_usec = earlier(due_usec, link->reconnect_usec);
-	if (can_ask(link)) {
+	if (can_ask(link) && !link->in_resync_line) {
 		due_usec = earlier(due_usec, link->last_heard_usec + ENGINE_PROBE_IDLE_USEC);
-		if (link->resync_wanted && !link->in_resync_line)
+		if (link->resync_wanted)
 			due_usec = earlier(due_usec, link->last_resync_usec + ENGINE_RESYNC_PERIOD_USEC);
 	}
 	if (!link->timer)

@@ -32,6 +32,7 @@ void vm_file_event(Vm *vm, const EventRecord *record)
 	const EventRow *row = event_row(record->id);
 	g_autofree char *key = NULL;
 	EventRecord keyed = *record;
+	bool overflowed;
 
 	/* Out of the hold: the data may be long. */
 	if (row->keys[0]) {
@@ -40,7 +41,8 @@ void vm_file_event(Vm *vm, const EventRecord *record)
 	}
 	leaf_lock(&vm->mail.mutex);
 	event_set_add(&vm->mail.events, &keyed);
-	if (vm->mail.events.overflowed) {
+	overflowed = vm->mail.events.overflowed;
+	if (overflowed) {
 		vm->mail.events.overflowed = false;
 		vm->mail.resync_wanted = true;
 		vm->mail.listed_for_io = true;
@@ -52,6 +54,8 @@ void vm_file_event(Vm *vm, const EventRecord *record)
 				cond_signal(&vm->mail.waiters[i]->cond);
 			}
 	leaf_unlock(&vm->mail.mutex);
+	if (overflowed)
+		vm_list(vm);
 }
 
 static EventRecord internal_record(EventId id)

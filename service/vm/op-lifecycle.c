@@ -50,7 +50,7 @@ static bool press_power_button(Operation *op, bool reboot, bool force, uint64_t 
 	REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
-	uint64_t id = engine_next_command_id();
+	uint64_t id = engine_next_command_id(), earlier_usec;
 	g_autofree char *line = qmp_command_format("system_powerdown", NULL, id);
 
 	if (vm->state != VM_STATE_RUNNING && (vm->state != VM_STATE_STOPPING || vm->hints.powered_off)) {
@@ -60,11 +60,17 @@ static bool press_power_button(Operation *op, bool reboot, bool force, uint64_t 
 	/* Before the guest can react: a power-off that comes at once is the answer to this. */
 	vm->hints.shutdown_asked = true;
 	vm->hints.reboot_asked = reboot;
+	/* One that is under way is replaced: its time must not run out while this one waits for its answer.
+	 */
+	earlier_usec = vm_shutdown_deadline_usec(op->vm);
+	vm_set_deadlines(op->vm, 0, 0);
 	if (!operation_execute_line(op, line, id, "system_powerdown", NULL, error)) {
 		/* One that is under way already goes on, and one that QEMU may still carry out is remembered.
 		 */
 		if (vm->state != VM_STATE_STOPPING && !g_error_matches(*error, VM_ERROR, VM_ERROR_TIMEOUT))
 			vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
+		if (vm->state == VM_STATE_STOPPING && !vm->hints.powered_off)
+			vm_set_deadlines(op->vm, earlier_usec, 0);
 		return false;
 	}
 	/* Unless the guest was quicker. */

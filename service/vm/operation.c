@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/log.h"
 
 static atomic_uint_fast64_t last_operation_id;
 
@@ -87,7 +88,8 @@ static bool may_begin(Operation *op, GError **error) REQUIRES(op->vm->lock)
 static void undo(Operation *op) REQUIRES(op->vm->lock)
 {
 	op->undoing = true;
-	op->undo_deadline_usec = clock_monotonic_usec() + ENGINE_UNDO_USEC;
+	op->undo_deadline_usec =
+		clock_monotonic_usec() + engine_scaled_usec(op->vm->engine, ENGINE_UNDO_USEC);
 	while (op->undo->len > 0) {
 		UndoFunc func;
 
@@ -180,14 +182,33 @@ static int start_lane(Vm *vm, VmLane lane, LaneEntry *entry, WorkerClass class)
 	return r;
 }
 
-void operation_run_internal_lane(Vm *vm)
+/* An operation has become current without a worker: it gets one, or fails, and so its successors. */
+static void start_or_fail(Vm *vm, VmLane lane, LaneEntry *entry)
 {
-	LaneEntry *internal = &vm->lanes[VM_LANE_QMP].internal;
-	int r = start_lane(vm, VM_LANE_QMP, internal, WORKER_INTERNAL);
+	while (entry && start_lane(vm, lane, entry, WORKER_FAVOURED) < 0) {
+		Operation *op = operation_from_entry(entry);
 
-	/* The bound of this class is the slots', which are held: only the host can refuse a thread. */
-	if (r < 0)
-		g_error("no thread for internal work: %s", g_strerror(-r));
+		g_set_error(&op->error, VM_ERROR, VM_ERROR_LIMIT_REACHED,
+			"%s: all threads of the service are taken by calls that wait for their QEMUs",
+			op->type->member);
+		entry = lane_next(&vm->lanes[lane], entry, false);
+		/* The lane's reference goes along. */
+		inbox_post(&vm->engine->inbox, &op->item);
+	}
+}
+
+bool operation_run_internal_lane(Vm *vm)
+{
+	Lane *lane = &vm->lanes[VM_LANE_QMP];
+	int r = start_lane(vm, VM_LANE_QMP, &lane->internal, WORKER_INTERNAL);
+
+	if (r >= 0)
+		return true;
+	/* The host has no thread to give. The work is wanted still, and done behind the VM's next operation.
+	 */
+	log_warning("VM %s: no thread for internal work: %s", vm->uuid, g_strerror(-r));
+	start_or_fail(vm, VM_LANE_QMP, lane_put_back(lane));
+	return false;
 }
 
 static WorkerClass worker_class(Vm *vm)
@@ -246,21 +267,6 @@ bool operation_take_back(Vm *vm, VmLane lane, uint64_t id)
 	if (entry)
 		operation_unref(operation_from_entry(entry));
 	return entry != NULL;
-}
-
-/* The place was taken from a stuck operation: its successors need a thread, or must fail. */
-static void start_or_fail(Vm *vm, VmLane lane, LaneEntry *entry)
-{
-	while (entry && start_lane(vm, lane, entry, WORKER_FAVOURED) < 0) {
-		Operation *op = operation_from_entry(entry);
-
-		g_set_error(&op->error, VM_ERROR, VM_ERROR_LIMIT_REACHED,
-			"%s: all threads of the service are taken by calls that wait for their QEMUs",
-			op->type->member);
-		entry = lane_next(&vm->lanes[lane], entry, false);
-		/* The lane's reference goes along. */
-		inbox_post(&vm->engine->inbox, &op->item);
-	}
 }
 
 OperationExpiry operation_expire(Vm *vm, VmLane lane, uint64_t id)

@@ -141,9 +141,9 @@ bool operation_commit(Operation *op, GError **error);
 /* Registers a step to be undone if run() fails. The VM lock is held when it is called. */
 void operation_push_undo(Operation *op, UndoFunc func);
 
-/* Any thread, with a slot of the internal operations: runs the QMP lane, whose current entry is the internal
- * one. */
-void operation_run_internal_lane(Vm *vm);
+/* Any thread, with a slot of the internal operations: finds the QMP lane, whose current entry is the internal
+ * one, a worker. False: there is none to be had; the work is put back, the slot still held. */
+bool operation_run_internal_lane(Vm *vm);
 
 /* ---- helpers for the families (operation.c) ---- */
 /* InvalidState: "it is off, Pause needs running". */

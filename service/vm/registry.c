@@ -92,7 +92,8 @@ static Row *visible(Row *row)
 	return row && row->link ? row : NULL;
 }
 
-/* A name that differs from `text` in case, or in one character left out, put in or exchanged. */
+/* A name that differs from `text` in case, in one character left out, put in or exchanged, or in two that
+ * changed places. */
 static bool is_near(const char *text, const char *name)
 {
 	size_t a = strlen(text), b = strlen(name), head = 0, tail = 0;
@@ -105,6 +106,8 @@ static bool is_near(const char *text, const char *name)
 		head++;
 	while (tail < a - head && tail < b - head && text[a - 1 - tail] == name[b - 1 - tail])
 		tail++;
+	if (a == b && a - head - tail == 2)
+		return text[head] == name[head + 1] && text[head + 1] == name[head];
 	return MAX(a, b) - head - tail <= 1;
 }
 

@@ -216,6 +216,8 @@ VmView *vm_make_view(Vm *vm) REQUIRES(vm->lock);
 /* The holder: sets the times (monotonic; 0: none) at which a Shutdown has failed, and at which a QEMU that
  * was told to quit is killed. */
 void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec) REQUIRES(vm->lock);
+/* The holder: the former of the two. */
+uint64_t vm_shutdown_deadline_usec(Vm *vm) REQUIRES(vm->lock);
 /* The holder: appends a QMP command whose answer nobody waits for. */
 void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock);
 

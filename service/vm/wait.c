@@ -52,8 +52,7 @@ static WaitResult sleep_until_over(
 	Vm *vm, VmLane lane, Waiter *waiter, uint64_t deadline_usec, const LaneEntry *entry)
 {
 	uint64_t now_usec = clock_realtime_usec(), asked_usec = clock_monotonic_usec();
-	uint64_t patience_usec =
-		(uint64_t)((double)ENGINE_PATIENCE_USEC * vm->engine->options.deadline_scale);
+	uint64_t patience_usec = engine_scaled_usec(vm->engine, ENGINE_PATIENCE_USEC);
 	EventRecord hung = {
 		.id = EVENT_UNRESPONSIVE,
 		.origin = EVENT_ORIGIN_ROOST,

@@ -131,6 +131,7 @@ static void test_backlog(void)
 	int fds[16];
 	unsigned n = 0;
 
+	g_assert_cmpint(listener, >=, 0);
 	/* Nobody accepts: it does not wait for that. */
 	for (;;) {
 		int fd = fd_connect_unix(path);
@@ -285,8 +286,8 @@ static void test_ref(void)
 	ref_init(&counted.ref);
 	for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
 		ref_get(&counted.ref);
-		g_assert_cmpint(thread_start_joinable(
-					&threads[i], "holder", &role_worker, hold_and_drop, &counted),
+		g_assert_cmpint(
+			thread_start_joinable(&threads[i], "holder", &role_worker, hold_and_drop, &counted),
 			==, 0);
 	}
 	/* The last one out, whoever it is. */

@@ -171,8 +171,8 @@ static void test_producers(void)
 	for (unsigned i = 0; i < PRODUCERS; i++) {
 		load->items[i] = g_new0(Numbered, ROUNDS);
 		producers[i] = (Producer){load, i};
-		g_assert_cmpint(thread_start_joinable(
-					&threads[i], "producer", &role_worker, produce, &producers[i]),
+		g_assert_cmpint(
+			thread_start_joinable(&threads[i], "producer", &role_worker, produce, &producers[i]),
 			==, 0);
 	}
 	while (!is_complete(load, n_of)) {

@@ -346,12 +346,12 @@ static void test_done_asserts_empty(void)
 typedef struct Race {
 	Lane lane;
 	LaneEntry entries[ENTRIES];
-	atomic_uint n_runs[ENTRIES];     /* how often a worker got it */
-	atomic_uint n_touching;          /* workers that hold the place: never two */
-	atomic_uint n_returned;          /* runs that ended, in whatever way */
-	unsigned fate[ENTRIES];          /* the bus thread's: what became of it */
-	atomic_uint n_bits;              /* that internal runs carried out */
-	atomic_uint n_workers;           /* threads that run */
+	atomic_uint n_runs[ENTRIES]; /* how often a worker got it */
+	atomic_uint n_touching;      /* workers that hold the place: never two */
+	atomic_uint n_returned;      /* runs that ended, in whatever way */
+	unsigned fate[ENTRIES];      /* the bus thread's: what became of it */
+	atomic_uint n_bits;          /* that internal runs carried out */
+	atomic_uint n_workers;       /* threads that run */
 	atomic_bool done;
 	uint32_t seed;
 } Race;

@@ -131,8 +131,9 @@ static void test_reuse(void)
 	gate_init(&gate);
 	gate.open = true;
 	for (unsigned i = 1; i <= 100; i++) {
-		g_assert_cmpint(workers_run(workers, i % 2 == 0 ? WORKER_NORMAL : WORKER_INTERNAL, pass, &gate),
-			==, 0);
+		g_assert_cmpint(
+			workers_run(workers, i % 2 == 0 ? WORKER_NORMAL : WORKER_INTERNAL, pass, &gate), ==,
+			0);
 		gate_wait(&gate, i, i);
 		wait_idle(workers);
 		/* An idle thread takes it, whatever its class was before. */
