@@ -70,10 +70,16 @@ static bool set_log_level(const char *name)
 }
 
 /* On the system bus the host's folders, elsewhere the user's. */
-static void set_default_folders(Options *options)
+static void set_defaults(Options *options)
 {
-	bool system = strcmp(options->bus, "system") == 0;
+	bool system = !options->bus || strcmp(options->bus, "system") == 0;
 
+	if (!options->bus)
+		options->bus = g_strdup("system");
+	if (!options->qemu)
+		options->qemu = g_strdup(ROOST_QEMU);
+	if (!options->log_level)
+		options->log_level = g_strdup("info");
 	if (!options->state_dir)
 		options->state_dir = system ? g_strdup("/var/lib/roost")
 					    : g_build_filename(g_get_user_state_dir(), "roost", NULL);
@@ -84,6 +90,7 @@ static void set_default_folders(Options *options)
 
 static bool check_options(Options *options)
 {
+	set_defaults(options);
 	if (strcmp(options->bus, "system") != 0 && strcmp(options->bus, "session") != 0 &&
 		!strchr(options->bus, ':'))
 		return complain(
@@ -95,7 +102,6 @@ static bool check_options(Options *options)
 		return complain("--max-workers=%d: must be from 2 to 4096", options->max_workers);
 	if (!g_path_is_absolute(options->qemu))
 		return complain("--qemu=%s: must be an absolute path", options->qemu);
-	set_default_folders(options);
 	if (!g_path_is_absolute(options->state_dir))
 		return complain("--state-dir=%s: must be an absolute path", options->state_dir);
 	if (!g_path_is_absolute(options->runtime_dir))
@@ -122,9 +128,6 @@ static bool parse_options(int argc, char **argv, Options *options)
 		g_option_context_new("- runs virtual machines, on D-Bus as " BUS_NAME);
 	g_autoptr(GError) error = NULL;
 
-	options->bus = g_strdup("system");
-	options->qemu = g_strdup(ROOST_QEMU);
-	options->log_level = g_strdup("info");
 	options->deadline_scale = 1.0;
 	options->max_workers = MAX_WORKERS;
 	g_option_context_add_main_entries(context, entries, NULL);

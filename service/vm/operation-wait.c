@@ -15,12 +15,12 @@ static uint64_t wait_deadline_usec(const Operation *op)
 	return op->undoing ? op->undo_deadline_usec : op->deadline_usec;
 }
 
-static void set_exit_error(Operation *op, const char *command, GError **error) REQUIRES(op->vm->lock)
+static void set_exit_error(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	const VmLastExit *last = &op->vm->last_exit;
 	g_autoptr(GString) text = g_string_new(NULL);
 
-	g_string_append_printf(text, "%s: QEMU exited", command);
+	g_string_append_printf(text, "%s: QEMU exited", op->type->member);
 	if (last->known && last->has_signal)
 		g_string_append_printf(text, " by signal %d", last->signal);
 	else if (last->known && last->has_code)
@@ -37,14 +37,14 @@ static void set_wait_error(Operation *op, WaitResult result, const char *command
 	case WAIT_OK:
 		g_assert_not_reached();
 	case WAIT_EXIT:
-		set_exit_error(op, command, error);
+		set_exit_error(op, error);
 		break;
 	case WAIT_NO_QEMU:
 		if (op->vm->pid == 0)
-			set_exit_error(op, command, error);
+			set_exit_error(op, error);
 		else
-			g_set_error(
-				error, VM_ERROR, VM_ERROR_UNRESPONSIVE, "%s: QEMU can't be reached", command);
+			g_set_error(error, VM_ERROR, VM_ERROR_UNRESPONSIVE, "%s: QEMU can't be reached",
+				op->type->member);
 		break;
 	case WAIT_CLOSED:
 		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED,
@@ -81,8 +81,8 @@ static bool run_waiter(Operation *op, Waiter *waiter, const char *line, const ch
 		return false;
 	}
 	if (reply->failed) {
-		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: QEMU says: %s", command,
-			reply->error_desc);
+		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: QEMU refuses '%s': %s",
+			op->type->member, command, reply->error_desc);
 		return false;
 	}
 	if (ret_reply)
