@@ -19,9 +19,10 @@
 #include "util/log.h"
 #include "vm/link.h"
 
-#define MAX_WORKERS       512
-#define RESERVED_WORKERS  64
-#define WORKERS_WAIT_USEC (1 * USEC_PER_SEC)
+#define MAX_WORKERS         512
+#define RESERVED_WORKERS    64
+#define WORKERS_WAIT_USEC   (3 * USEC_PER_SEC)
+#define STATE_DIR_WAIT_USEC (1 * USEC_PER_SEC)
 
 typedef struct Options {
 	char *bus, *state_dir, *runtime_dir, *qemu, *log_level;
@@ -165,11 +166,30 @@ static void load_vm(Definition *definition, void *user)
 	registry_publish(service->registry, vm);
 }
 
+/* A child that a killed roostd was just about to spawn holds its lock until it has become a QEMU: that is
+ * waited for. */
+static int open_state_dir(Service *service, char **ret_complaint)
+{
+	uint64_t until = clock_monotonic_usec() + STATE_DIR_WAIT_USEC;
+	int r;
+
+	for (;;) {
+		g_autofree char *complaint = NULL;
+
+		r = state_dir_open(service->options.state_dir, &service->state_dir, &complaint);
+		if (r != -EWOULDBLOCK || clock_monotonic_usec() >= until) {
+			*ret_complaint = g_steal_pointer(&complaint);
+			return r;
+		}
+		g_usleep(10 * USEC_PER_MSEC);
+	}
+}
+
 static bool open_folders(Service *service)
 {
 	g_autofree char *complaint = NULL;
 
-	if (state_dir_open(service->options.state_dir, &service->state_dir, &complaint) < 0)
+	if (open_state_dir(service, &complaint) < 0)
 		return complain("--state-dir=%s", complaint);
 	if (runtime_dir_open(service->options.runtime_dir, &service->runtime_dir, &complaint) < 0)
 		return complain("--runtime-dir=%s", complaint);

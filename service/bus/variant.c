@@ -1,6 +1,8 @@
 #include "bus/variant.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct Reader {
@@ -19,73 +21,77 @@ static int spend(Reader *reader, size_t size)
 	return 0;
 }
 
+/* Any basic value, as sd-bus reads it. */
+typedef union Basic {
+	uint8_t y;
+	int b;
+	int16_t n;
+	uint16_t q;
+	int32_t i;
+	uint32_t u;
+	int64_t x;
+	uint64_t t;
+	double d;
+	const char *s;
+	int h;
+} Basic;
+
+static GVariant *make_text(char type, const char *text)
+{
+	switch (type) {
+	case 's':
+		return g_variant_new_string(text);
+	case 'o':
+		return g_variant_new_object_path(text);
+	case 'g':
+		return g_variant_new_signature(text);
+	}
+	return NULL;
+}
+
+static GVariant *make_number(char type, const Basic *v)
+{
+	switch (type) {
+	case 'y':
+		return g_variant_new_byte(v->y);
+	case 'b':
+		return g_variant_new_boolean(v->b != 0);
+	case 'n':
+		return g_variant_new_int16(v->n);
+	case 'q':
+		return g_variant_new_uint16(v->q);
+	case 'i':
+		return g_variant_new_int32(v->i);
+	case 'u':
+		return g_variant_new_uint32(v->u);
+	case 'x':
+		return g_variant_new_int64(v->x);
+	case 't':
+		return g_variant_new_uint64(v->t);
+	case 'd':
+		return g_variant_new_double(v->d);
+	case 'h':
+		/* No method takes one yet: what is asked of it is only its type. */
+		return g_variant_new_handle(0);
+	}
+	return NULL;
+}
+
 static int read_basic(Reader *reader, char type, GVariant **ret)
 {
-	union {
-		uint8_t y;
-		int b;
-		int16_t n;
-		uint16_t q;
-		int32_t i;
-		uint32_t u;
-		int64_t x;
-		uint64_t t;
-		double d;
-		const char *s;
-		int h;
-	} v = {0};
+	bool is_text = strchr("sog", type) != NULL;
+	Basic v = {0};
 	int r = sd_bus_message_read_basic(reader->message, type, &v);
 
 	if (r < 0)
 		return r;
 	if (r == 0)
 		return -ENXIO;
-	r = spend(reader, VALUE_COST + (strchr("sog", type) ? strlen(v.s) : 0));
+	r = spend(reader, VALUE_COST + (is_text ? strlen(v.s) : 0));
 	if (r < 0)
 		return r;
-	switch (type) {
-	case 'y':
-		*ret = g_variant_new_byte(v.y);
-		return 0;
-	case 'b':
-		*ret = g_variant_new_boolean(v.b != 0);
-		return 0;
-	case 'n':
-		*ret = g_variant_new_int16(v.n);
-		return 0;
-	case 'q':
-		*ret = g_variant_new_uint16(v.q);
-		return 0;
-	case 'i':
-		*ret = g_variant_new_int32(v.i);
-		return 0;
-	case 'u':
-		*ret = g_variant_new_uint32(v.u);
-		return 0;
-	case 'x':
-		*ret = g_variant_new_int64(v.x);
-		return 0;
-	case 't':
-		*ret = g_variant_new_uint64(v.t);
-		return 0;
-	case 'd':
-		*ret = g_variant_new_double(v.d);
-		return 0;
-	case 's':
-		*ret = g_variant_new_string(v.s);
-		return 0;
-	case 'o':
-		*ret = g_variant_new_object_path(v.s);
-		return 0;
-	case 'g':
-		*ret = g_variant_new_signature(v.s);
-		return 0;
-	case 'h':
-		/* No method takes one yet: what is asked of it is only its type. */
-		*ret = g_variant_new_handle(0);
-		return 0;
-	}
-	return -EINVAL;
+	*ret = is_text ? make_text(type, v.s) : make_number(type, &v);
+	return *ret ? 0 : -EINVAL;
 }
 
 /* The signature of a container in GVariant's terms: sd-bus names only what is inside. */

@@ -30,6 +30,8 @@ BusVm *bus_vm_new(Bus *bus, Vm *vm)
 	bv->path = make_path(vm->uuid);
 	g_queue_init(&bv->calls);
 	g_queue_init(&bv->kills);
+	/* It may have been defined before. */
+	bv->picture.event_sequence = history_last(bus->history, bv->path);
 	vm->bus_user = bv;
 	return bv;
 }
