@@ -2,8 +2,9 @@
 /*
  * The wire of QMP: bytes to messages, and commands to bytes. Pure: no fd, no thread, no clock.
  *
- * QEMU writes one JSON object a line. A line is bounded (QMP_LINE_MAX), nested at most QMP_DEPTH_MAX deep, and scanned
- * once without allocation (util/json.h): a flood of events costs a scan each, and only what is kept is parsed further.
+ * QEMU writes one JSON object a line. A line is bounded (QMP_LINE_MAX), nested at most QMP_DEPTH_MAX deep,
+ * and scanned once without allocation (util/json.h): a flood of events costs a scan each, and only what is
+ * kept is parsed further.
  */
 #include <glib.h>
 #include <stdbool.h>
@@ -33,20 +34,20 @@ typedef struct QmpReply {
 QmpReply *qmp_reply_free(QmpReply *reply);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpReply, qmp_reply_free)
 
-/* Any thread: the `return` of a successful reply as a GVariant (objects a{sv}, integers x; util/json.h), or NULL when it
- * can't be had as one. Not floating; the caller unrefs. */
+/* Any thread: the `return` of a successful reply as a GVariant (objects a{sv}, integers x; util/json.h), or
+ * NULL when it can't be had as one. Not floating; the caller unrefs. */
 GVariant *qmp_reply_to_variant(const QmpReply *reply);
 
 /* Any thread: members of `return` when it is an object: false when absent or of another type. */
 bool qmp_reply_get_string(const QmpReply *reply, const char *key, char **ret_value);
 bool qmp_reply_get_bool(const QmpReply *reply, const char *key, bool *ret_value);
 
-/* Any thread: event data (raw text) as a{sv}, for the Event signal: strings cut at 4 KiB, host addresses left out (keys
- * named like an address or a pointer). Not floating. */
+/* Any thread: event data (raw text) as a{sv}, for the Event signal: strings cut at 4 KiB, host addresses left
+ * out (keys named like an address or a pointer). Not floating. */
 GVariant *qmp_data_to_vardict(const char *data, size_t size);
 
-/* Any thread: a member of event data as a string ("" for absent), numbers and booleans as their JSON text; for keys. The
- * caller frees. `path` is a member, or two joined by a dot ("info.slot"). */
+/* Any thread: a member of event data as a string ("" for absent), numbers and booleans as their JSON text;
+ * for keys. The caller frees. `path` is a member, or two joined by a dot ("info.slot"). */
 char *qmp_data_get(const char *data, size_t size, const char *path);
 
 /* ---- the reader ---- */
@@ -54,9 +55,9 @@ typedef enum QmpMessageType { QMP_MESSAGE_GREETING, QMP_MESSAGE_EVENT, QMP_MESSA
 
 typedef struct QmpMessage {
 	QmpMessageType type;
-	QmpEvent event;   /* for an event */
-	uint64_t id;      /* for a reply: 0 when the id is absent or none of ours (then it answers nothing) */
-	QmpReply *reply;  /* for a reply: the receiver takes it (sets it to NULL) or it is freed */
+	QmpEvent event;  /* for an event */
+	uint64_t id;     /* for a reply: 0 when the id is absent or none of ours (then it answers nothing) */
+	QmpReply *reply; /* for a reply: the receiver takes it (sets it to NULL) or it is freed */
 } QmpMessage;
 
 typedef struct QmpReader QmpReader;
@@ -68,19 +69,21 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpReader, qmp_reader_free)
 char *qmp_reader_buffer(QmpReader *reader, size_t *ret_size);
 void qmp_reader_commit(QmpReader *reader, size_t size);
 
-/* The next whole message. 1: *ret is filled, valid until the next call; 0: more bytes are needed; -EMSGSIZE: a line over
- * QMP_LINE_MAX; -EBADMSG, -E2BIG: not QMP. After an error the stream is lost. Empty lines are skipped. */
+/* The next whole message. 1: *ret is filled, valid until the next call; 0: more bytes are needed; -EMSGSIZE:
+ * a line over QMP_LINE_MAX; -EBADMSG, -E2BIG: not QMP. After an error the stream is lost. Empty lines are
+ * skipped. */
 int qmp_reader_next(QmpReader *reader, QmpMessage *ret);
 /* Frees what a message owns. */
 void qmp_message_clear(QmpMessage *message);
 
 /* ---- commands ---- */
-/* One line, ending in \n: {"execute":NAME,"arguments":...,"id":ID}. `arguments`: a{sv} or NULL, consumed if floating;
- * strings, booleans, integers of all sizes, doubles, arrays and nested a{sv} are understood. The caller frees. */
+/* One line, ending in \n: {"execute":NAME,"arguments":...,"id":ID}. `arguments`: a{sv} or NULL, consumed if
+ * floating; strings, booleans, integers of all sizes, doubles, arrays and nested a{sv} are understood. The
+ * caller frees. */
 char *qmp_command_format(const char *name, GVariant *arguments, uint64_t id);
 
-/* The same from a caller's own JSON ({"execute":..., "arguments":{...}}), rebuilt with our id. 0 or -EINVAL with
- * *ret_complaint: not an object, no or ill-typed `execute`, an `id`, `exec-oob`, an unknown member, too large (256 KiB) or
- * too deep. */
+/* The same from a caller's own JSON ({"execute":..., "arguments":{...}}), rebuilt with our id. 0 or -EINVAL
+ * with *ret_complaint: not an object, no or ill-typed `execute`, an `id`, `exec-oob`, an unknown member, too
+ * large (256 KiB) or too deep. */
 int qmp_command_format_json(
 	const char *json, uint64_t id, char **ret_line, char **ret_name, char **ret_complaint);

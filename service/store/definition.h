@@ -41,6 +41,9 @@ int state_dir_load(StateDir *dir, DefinitionFunc func, void *user);
  * state_dir_load() left unread. */
 int state_dir_write(StateDir *dir, const VmConfig *config, uint32_t owner_uid, uint64_t revision);
 
+/* Where a definition is; the caller frees. */
+char *state_dir_path(const StateDir *dir, const char *uuid);
+
 /* Durable when it returns 0. -ENOENT: there was none. */
 int state_dir_remove(StateDir *dir, const char *uuid);
 

@@ -20,15 +20,13 @@
 #define RECORD_SIZE_MAX (16 * 1024)
 
 struct RuntimeDir {
-	char *path; /* of vm/ */
-	int vm_fd;
+	char *path; /* of vm/; immutable. By path each time: somebody may have cleared the folder away. */
 };
 
 RuntimeDir *runtime_dir_free(RuntimeDir *dir)
 {
 	if (!dir)
 		return NULL;
-	fd_close(&dir->vm_fd);
 	g_free(dir->path);
 	g_free(dir);
 	return NULL;
@@ -54,7 +52,6 @@ int runtime_dir_open(const char *path, RuntimeDir **ret_dir, char **ret_complain
 	}
 	dir = g_new0(RuntimeDir, 1);
 	dir->path = g_build_filename(absolute, "vm", NULL);
-	dir->vm_fd = g_steal_fd(&vm_fd);
 	*ret_dir = dir;
 	return 0;
 }
@@ -62,11 +59,18 @@ int runtime_dir_open(const char *path, RuntimeDir **ret_dir, char **ret_complain
 /* The fd or a negative errno. */
 static int open_vm(const RuntimeDir *dir, const char *uuid, bool make)
 {
+	autofd int vm_fd = -1;
 	char normal[37];
 
 	if (!vm_uuid_normalize(uuid, normal) || strcmp(uuid, normal) != 0)
 		return -EINVAL;
-	return file_open_dir_at(dir->vm_fd, uuid, make);
+	if (make) {
+		g_autofree char *path = runtime_dir_vm_path(dir, uuid);
+
+		return file_open_dir(path);
+	}
+	vm_fd = open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return vm_fd < 0 ? -errno : file_open_dir_at(vm_fd, uuid, false);
 }
 
 char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid)
@@ -101,6 +105,7 @@ int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid)
 {
 	autofd int fd = open_vm(dir, uuid, false);
 	g_autoptr(GPtrArray) names = NULL;
+	g_autofree char *path = NULL;
 	int r;
 
 	if (fd < 0)
@@ -111,7 +116,8 @@ int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid)
 	for (unsigned i = 0; i < names->len; i++)
 		if (unlinkat(fd, names->pdata[i], 0) < 0 && errno != ENOENT)
 			return -errno;
-	if (unlinkat(dir->vm_fd, uuid, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	path = runtime_dir_vm_path(dir, uuid);
+	if (rmdir(path) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }

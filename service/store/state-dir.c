@@ -226,6 +226,13 @@ int state_dir_write(StateDir *dir, const VmConfig *config, uint32_t owner_uid, u
 	return file_replace_at(dir->vms_fd, name, text, size, true);
 }
 
+char *state_dir_path(const StateDir *dir, const char *uuid)
+{
+	g_autofree char *name = g_strconcat(uuid, SUFFIX, NULL);
+
+	return g_build_filename(dir->path, name, NULL);
+}
+
 int state_dir_remove(StateDir *dir, const char *uuid)
 {
 	g_autofree char *name = g_strconcat(uuid, SUFFIX, NULL);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -29,22 +30,34 @@ int fd_set_nonblocking(int fd, bool nonblocking)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
-static int unix_address(const char *path, struct sockaddr_un *ret)
+/* An address for a path of any length: one that does not fit goes by way of its folder's fd, which
+ * *ret_folder keeps open. */
+static int unix_address(const char *path, struct sockaddr_un *ret, int *ret_folder)
 {
+	g_autofree char *folder = NULL, *name = NULL;
+	int n;
+
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof ret->sun_path)
-		return -ENAMETOOLONG;
-	g_strlcpy(ret->sun_path, path, sizeof ret->sun_path);
-	return 0;
+	if (strlen(path) < sizeof ret->sun_path) {
+		g_strlcpy(ret->sun_path, path, sizeof ret->sun_path);
+		return 0;
+	}
+	folder = g_path_get_dirname(path);
+	name = g_path_get_basename(path);
+	*ret_folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_folder < 0)
+		return -errno;
+	n = snprintf(ret->sun_path, sizeof ret->sun_path, "/proc/self/fd/%d/%s", *ret_folder, name);
+	return n < (int)sizeof ret->sun_path ? 0 : -ENAMETOOLONG;
 }
 
 int fd_listen_unix(const char *path)
 {
 	struct sockaddr_un address;
-	autofd int fd = -1;
+	autofd int fd = -1, folder = -1;
 	int r;
 
-	r = unix_address(path, &address);
+	r = unix_address(path, &address, &folder);
 	if (r < 0)
 		return r;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -64,10 +77,10 @@ int fd_listen_unix(const char *path)
 int fd_connect_unix(const char *path)
 {
 	struct sockaddr_un address;
-	autofd int fd = -1;
+	autofd int fd = -1, folder = -1;
 	int r;
 
-	r = unix_address(path, &address);
+	r = unix_address(path, &address, &folder);
 	if (r < 0)
 		return r;
 	/* A listener that does not accept, its backlog full, gives EAGAIN instead of keeping us. */

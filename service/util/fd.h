@@ -22,7 +22,8 @@ static inline void fd_cleanup(int *fd)
 int fd_set_nonblocking(int fd, bool nonblocking);
 
 /* Any thread: a listening stream socket (close-on-exec) at `path`, mode 0600, an old socket there removed.
- * Returns the fd or a negative errno; -ENAMETOOLONG when the path does not fit (unix(7)). Blocks on the file
+ * Returns the
+ * fd or a negative errno. The path may be longer than an address holds (unix(7)). Blocks on the file
  * system. */
 int fd_listen_unix(const char *path);
 

@@ -15,6 +15,7 @@ static VmHandoff *make_handoff(Vm *vm, QemuProcess *process_consume, const char 
 {
 	VmHandoff *handoff = vm_handoff_new(process_consume);
 
+	handoff->vm_name = g_strdup(vm->config->name);
 	handoff->qmp_path = g_strdup_printf("%s/qmp", folder);
 	handoff->n_consoles = vm->config->n_consoles;
 	handoff->console_fds = g_new(int, vm->config->n_consoles + 1);

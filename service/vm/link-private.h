@@ -9,6 +9,7 @@
 struct VmLink {
 	Vm *vm; /* a reference */
 	QemuProcess *process;
+	char *name; /* the VM's when QEMU was started: for the log */
 	char *qmp_path;
 	QmpMonitor *monitor; /* NULL while disconnected */
 	bool monitor_closed; /* it is to be freed when its callbacks have returned */

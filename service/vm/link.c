@@ -30,6 +30,7 @@ VmHandoff *vm_handoff_free(VmHandoff *handoff)
 		g_free(handoff->console_fds);
 		g_strfreev(handoff->console_paths);
 		g_free(handoff->qmp_path);
+		g_free(handoff->vm_name);
 		g_free(handoff);
 	}
 	return NULL;
@@ -111,7 +112,7 @@ static void on_closed(void *user, int error, const char *why)
 	assert_event_thread(__func__);
 	link->monitor_closed = true;
 	if (error < 0)
-		log_vm(LOG_WARNING, link->vm->uuid, link->vm->uuid, "the monitor is lost: %s", why);
+		log_vm(LOG_WARNING, link->name, link->vm->uuid, "the monitor is lost: %s", why);
 	/* An exit closes the monitor a moment before the process is seen to have ended: it gets that moment.
 	 */
 	link->reconnect_usec = clock_monotonic_usec() + ENGINE_RECONNECT_USEC / 5;
@@ -216,6 +217,7 @@ static void link_free(VmLink *link) ON_EVENT_THREAD
 	qemu_process_unref(link->process);
 	fd_close(&link->output_fd);
 	g_free(link->qmp_path);
+	g_free(link->name);
 	link->vm->link = NULL;
 	vm_unref(link->vm);
 	g_free(link);
@@ -264,7 +266,7 @@ static void adopt_consoles(VmLink *link, VmHandoff *handoff) ON_EVENT_THREAD
 			fd = fd_connect_unix(handoff->console_paths[i]);
 		r = console_new(link->vm, g_steal_fd(&fd), &link->consoles[i]);
 		if (r < 0)
-			log_vm(LOG_WARNING, link->vm->uuid, link->vm->uuid, "console %u can't be read: %s", i,
+			log_vm(LOG_WARNING, link->name, link->vm->uuid, "console %u can't be read: %s", i,
 				g_strerror(-r));
 	}
 }
@@ -308,6 +310,7 @@ static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
 	vm->link = link;
 	link->process = g_steal_pointer(&handoff->process);
 	link->qmp_path = g_steal_pointer(&handoff->qmp_path);
+	link->name = g_steal_pointer(&handoff->vm_name);
 	link->output_fd = g_steal_fd(&handoff->output_fd);
 	link->last_heard_usec = clock_monotonic_usec();
 	r = watch(link);
@@ -316,7 +319,7 @@ static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
 	if (r < 0) {
 		/* The kernel has no more to give (epoll watches, memory). What can't be watched can't be
 		 * trusted with a guest: it ends, and nothing else suffers. */
-		log_vm(LOG_ERR, vm->uuid, vm->uuid, "its QEMU can't be watched: %s", g_strerror(-r));
+		log_vm(LOG_ERR, link->name, vm->uuid, "its QEMU can't be watched: %s", g_strerror(-r));
 		qemu_process_signal(link->process, SIGKILL);
 		link_free(link);
 		vm_file_exit(vm, false, 0, 0, "the service could not watch it");
@@ -337,7 +340,7 @@ static void send_commands(Vm *vm, const GString *send) ON_EVENT_THREAD
 	/* Whoever waits for the answers has a deadline, or is told of the loss; a QEMU that has just ended is
 	 * nothing to speak of. */
 	if (r < 0)
-		log_vm(r == -EPIPE ? LOG_DEBUG : LOG_WARNING, vm->uuid, vm->uuid,
+		log_vm(r == -EPIPE ? LOG_DEBUG : LOG_WARNING, link ? link->name : vm->uuid, vm->uuid,
 			"a command can't be sent: %s", g_strerror(-r));
 }
 

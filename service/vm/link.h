@@ -12,6 +12,7 @@
 /* What a new process brings: everything here is owned, and taken over by the event thread. */
 struct VmHandoff {
 	QemuProcess *process;
+	char *vm_name;    /* for the log */
 	char *qmp_path;   /* for a reconnect */
 	int qmp_fd;       /* connected; -1: to be reconnected by path */
 	int output_fd;    /* the reading end of QEMU's standard output and error; -1: none */

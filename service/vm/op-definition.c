@@ -2,12 +2,17 @@
  * Define, SetAutostart, Undefine: what is durable. Each commits first: the caller of one that takes too long
  * on slow storage is told so, but it is carried out, and the VM's other operations wait for it.
  */
+#include <errno.h>
+
 #include "util/log.h"
 #include "vm/operation.h"
 
-static void set_storage_error(int r, const char *what, GError **error)
+static void set_storage_error(const Operation *op, int r, const char *what, GError **error)
 {
-	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", what, g_strerror(-r));
+	g_autofree char *path = state_dir_path(op->vm->engine->options.state_dir, op->vm->uuid);
+
+	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: the definition can't be %s: %s", path,
+		what, g_strerror(-r));
 }
 
 /* Writes a definition, the lock released. */
@@ -24,7 +29,7 @@ static bool write_definition(Operation *op, const VmConfig *config, uint64_t rev
 	if (!operation_unblock(op, error))
 		return false;
 	if (r < 0)
-		set_storage_error(r, "the definition can't be stored", error);
+		set_storage_error(op, r, "stored", error);
 	return r >= 0;
 }
 
@@ -69,8 +74,9 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
 	if (!operation_unblock(op, error))
 		return false;
-	if (r < 0) {
-		set_storage_error(r, "the definition can't be removed", error);
+	/* A file that somebody else removed is gone, too. */
+	if (r < 0 && r != -ENOENT) {
+		set_storage_error(op, r, "removed", error);
 		return false;
 	}
 	if (r_runtime < 0)

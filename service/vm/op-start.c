@@ -169,7 +169,7 @@ static bool make_socket(
 	if (listener >= 0)
 		fd = fd_connect_unix(path);
 	if (listener < 0 || fd < 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "socket %s: %s", path,
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", path,
 			g_strerror(listener < 0 ? -listener : -fd));
 		return false;
 	}
@@ -179,15 +179,23 @@ static bool make_socket(
 	return true;
 }
 
+static void set_folder_error(const Operation *op, int r, GError **error)
+{
+	g_autofree char *path = runtime_dir_vm_path(op->vm->engine->options.runtime_dir, op->vm->uuid);
+
+	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", path, g_strerror(-r));
+}
+
 static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, GError **error)
 {
 	VmHandoff *handoff = launch->handoff;
 	int output[2];
 	int r;
 
+	handoff->vm_name = g_strdup(config->name);
 	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
 	if (r < 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "run-time folder: %s", g_strerror(-r));
+		set_folder_error(op, r, error);
 		return false;
 	}
 	if (!make_socket(launch->folder, "qmp", &launch->qmp_listener, &handoff->qmp_fd, &handoff->qmp_path,
@@ -207,7 +215,7 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 			return false;
 	}
 	if (pipe2(output, O_CLOEXEC) < 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_FAILED, "pipe: %s", g_strerror(errno));
+		g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED, "pipe: %s", g_strerror(errno));
 		return false;
 	}
 	handoff->output_fd = output[0];
@@ -243,7 +251,9 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	return r >= 0;
 }
 
-static void record_process(Operation *op, const QemuProcess *process, const Plan *plan, uint64_t epoch)
+/* A QEMU that a later roostd would not know is not let go on. */
+static bool record_process(
+	Operation *op, const QemuProcess *process, const Plan *plan, uint64_t epoch, GError **error)
 {
 	ProcessRecord record = {
 		.pid = process->pid,
@@ -259,9 +269,9 @@ static void record_process(Operation *op, const QemuProcess *process, const Plan
 				.inode = plan->claims[i].inode,
 				.write = plan->claims[i].write};
 	r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
-
 	if (r < 0)
-		log_warning("VM %s: a later roostd won't know its process: %s", op->vm->uuid, g_strerror(-r));
+		set_folder_error(op, r, error);
+	return r >= 0;
 }
 
 /* ---- the steps ---- */
@@ -293,17 +303,16 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	g_auto(Launch) launch = {.qmp_listener = -1, .output_writer = -1, .handoff = vm_handoff_new(NULL)};
 	Vm *vm = op->vm;
 	uint64_t epoch = vm->epoch + 1;
-	bool ok;
+	bool spawned, recorded;
 
 	vm_set_state(op->vm, VM_STATE_STARTING, VM_REASON_USER, true);
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
-	ok = make_sockets(op, plan->config, &launch, error) && spawn(op, plan, &launch, error);
-	if (ok)
-		record_process(op, launch.handoff->process, plan, epoch);
+	spawned = make_sockets(op, plan->config, &launch, error) && spawn(op, plan, &launch, error);
+	recorded = spawned && record_process(op, launch.handoff->process, plan, epoch, error);
 	operation_retake(op);
-	if (!ok)
+	if (!spawned)
 		return false;
 
 	vm->epoch = epoch;
@@ -317,7 +326,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	 * command. */
 	vm_show_process(vm, launch.handoff->process, op->entry.id);
 	vm_hand_over(vm, g_steal_pointer(&launch.handoff));
-	return true;
+	return recorded;
 }
 
 static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)

@@ -487,7 +487,7 @@ int main(int argc, char **argv)
 	if (mock.qmp.listener < 0) {
 		/* As a probe for what a QEMU can do starts it: it can do nothing, and says so at once. */
 		fputs("mock-qemu: no -chardev socket,id=qmp,fd=N\n", stderr);
-		return 1;
+		exit(1);
 	}
 	mock.machine.output = mock.qmp.output;
 	mock.machine.state = mock.stopped ? STATE_PRELAUNCH : STATE_RUNNING;
