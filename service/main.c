@@ -185,6 +185,14 @@ static int open_state_dir(Service *service, char **ret_complaint)
 	}
 }
 
+static bool is_loaded(const char *uuid, void *user)
+{
+	Service *service = user;
+
+	assert_bus_thread(__func__);
+	return registry_find(service->registry, uuid, NULL) != NULL;
+}
+
 static bool open_folders(Service *service)
 {
 	g_autofree char *complaint = NULL;
@@ -214,6 +222,7 @@ static bool start_engine(Service *service) ON_BUS_THREAD
 	if (r < 0)
 		return complain(
 			"--state-dir=%s: can't be read: %s", service->options.state_dir, g_strerror(-r));
+	vm_adopt_orphans(service->engine, is_loaded, service);
 	r = engine_start(service->engine);
 	if (r < 0)
 		return complain("can't begin: %s", g_strerror(-r));

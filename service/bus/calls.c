@@ -313,8 +313,7 @@ void calls_look_at_kills(BusVm *bv)
 		Call *call = l->data;
 
 		next = l->next;
-		if (vm_state_is_active(bv->picture.view->state) ||
-			bv->picture.view->version < call->view_wanted || kill_waits_for(bv, call->id))
+		if (bv->picture.view->n_exits < call->exits_wanted || kill_waits_for(bv, call->id))
 			continue;
 		call_reply_empty(call);
 	}
@@ -346,7 +345,6 @@ void call_kill(Call *call, BusVm *bv)
 {
 	Bus *bus = call->bus;
 	uint64_t length = (uint64_t)((double)ENGINE_KILL_USEC * bus->engine->options.deadline_scale);
-	bool was_there;
 
 	assert_bus_thread(__func__);
 	bus_vm_ref(bv);
@@ -355,10 +353,7 @@ void call_kill(Call *call, BusVm *bv)
 	enter_vm(call, bv, &bv->kills);
 	bus->n_kills++;
 	set_due(call, DUE_KILL, call->accepted_usec + length);
-	was_there = vm_kill(bv->vm, call->id);
-	/* A view that says off while there is a process is an old one. */
-	if (was_there && !vm_state_is_active(bv->picture.view->state))
-		call->view_wanted = bv->picture.view->version + 1;
+	call->exits_wanted = vm_kill(bv->vm, call->id);
 	cancel_queued(bv, call->id);
 	publish_kept(bv);
 	calls_look_at_kills(bv);

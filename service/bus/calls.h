@@ -37,7 +37,7 @@ struct Call {
 	int due_line; /* of Bus.due; -1: in none */
 	GList young_link;
 	bool young;
-	uint64_t view_wanted; /* Kill: a view of this version or a later one tells */
+	uint64_t exits_wanted; /* Kill: a view with this many exits tells */
 };
 
 int calls_init(Bus *bus);

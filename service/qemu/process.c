@@ -266,3 +266,46 @@ int process_start_time(pid_t pid, uint64_t *ret_start_time)
 	*ret_start_time = start_time;
 	return 0;
 }
+
+/* ---- by its command line ---- */
+#define COMMAND_LINE_MAX (256 * 1024)
+
+static bool is_qemu_of(const char *pid, const char *uuid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", pid);
+	g_autofree char *words = g_malloc(COMMAND_LINE_MAX);
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t size = 0;
+	ssize_t n = 1;
+
+	while (fd >= 0 && n > 0 && size < COMMAND_LINE_MAX) {
+		n = read(fd, words + size, COMMAND_LINE_MAX - size);
+		size += n > 0 ? (size_t)n : 0;
+	}
+	for (size_t at = 0; at < size; at += strnlen(words + at, size - at) + 1) {
+		size_t next = at + strnlen(words + at, size - at) + 1;
+
+		if (next + strlen(uuid) < size && strncmp(words + at, "-uuid", 6) == 0 &&
+			strncmp(words + next, uuid, strlen(uuid) + 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+int qemu_process_find(const char *uuid, pid_t *ret_pid, uint64_t *ret_start_time)
+{
+	g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
+	const char *name;
+
+	if (!proc)
+		return -ENOENT;
+	while ((name = g_dir_read_name(proc))) {
+		pid_t pid = (pid_t)g_ascii_strtoll(name, NULL, 10);
+
+		if (pid > 0 && is_qemu_of(name, uuid) && process_start_time(pid, ret_start_time) >= 0) {
+			*ret_pid = pid;
+			return 0;
+		}
+	}
+	return -ESRCH;
+}

@@ -43,3 +43,7 @@ bool qemu_process_reap(const QemuProcess *process, int *ret_code, int *ret_signa
 
 /* Any thread: field 22 of /proc/PID/stat. 0 or a negative errno. */
 int process_start_time(pid_t pid, uint64_t *ret_start_time);
+
+/* Before threads start, or a worker: looks through /proc for a process with `-uuid UUID` on its command line:
+ * a QEMU that was spawned and not recorded. 0; -ESRCH: there is none; or a negative errno. */
+int qemu_process_find(const char *uuid, pid_t *ret_pid, uint64_t *ret_start_time);

@@ -69,7 +69,7 @@ typedef struct ProcessClaim {
 
 /* Which process is the VM's QEMU: written before the process is let go on, read by a later roostd. */
 typedef struct ProcessRecord {
-	int32_t pid;
+	int32_t pid;         /* 0: about to be spawned */
 	uint64_t start_time; /* field 22 of /proc/PID/stat: proves that the pid was not given to another
 				process */
 	uint64_t epoch;
@@ -81,3 +81,6 @@ typedef struct ProcessRecord {
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);
 /* -ENOENT: none. A damaged record: -EBADMSG. */
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record);
+
+/* Calls `func` for the folder of each VM. 0 or a negative errno. */
+int runtime_dir_foreach(RuntimeDir *dir, void (*func)(const char *uuid, void *user), void *user);

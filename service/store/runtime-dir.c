@@ -193,7 +193,7 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 	gint64 pid, start_time, epoch;
 	int word;
 
-	if (!read_number(object, "PID", G_MAXINT32, &pid) || pid == 0 ||
+	if (!read_number(object, "PID", G_MAXINT32, &pid) ||
 		!read_number(object, "StartTime", G_MAXINT64, &start_time) ||
 		!read_number(object, "Epoch", G_MAXINT64, &epoch))
 		return false;
@@ -230,4 +230,20 @@ int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *r
 	if (r < 0 || !JSON_NODE_HOLDS_OBJECT(root) || !parse_record(json_node_get_object(root), ret_record))
 		return -EBADMSG;
 	return 0;
+}
+
+int runtime_dir_foreach(RuntimeDir *dir, void (*func)(const char *uuid, void *user), void *user)
+{
+	autofd int fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	g_autoptr(GPtrArray) names = NULL;
+	char normal[37];
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = file_list_dir(fd, &names);
+	for (unsigned i = 0; r >= 0 && i < names->len; i++)
+		if (vm_uuid_normalize(names->pdata[i], normal) && strcmp(names->pdata[i], normal) == 0)
+			func(names->pdata[i], user);
+	return r < 0 ? r : 0;
 }

@@ -28,8 +28,9 @@ static VmHandoff *make_handoff(Vm *vm, QemuProcess *process_consume, const char 
 	return handoff;
 }
 
-/* The images it had when it was started, by number: their storage is not touched. */
-static void adopt_claims(Vm *vm, const ProcessRecord *record)
+/* The images it had when it was started, by number: their storage is not touched. Returns the claims' owner;
+ * 0: none. */
+static uint64_t claim_recorded(Engine *engine, const char *name, const ProcessRecord *record)
 {
 	g_autofree Claim *claims = g_new0(Claim, record->n_claims + 1);
 	g_autofree char *holder = NULL;
@@ -40,12 +41,43 @@ static void adopt_claims(Vm *vm, const ProcessRecord *record)
 		claims[i] = (Claim){.device = (dev_t)record->claims[i].device,
 			.inode = (ino_t)record->claims[i].inode,
 			.write = record->claims[i].write};
-	if (claims_take(vm->engine->claims, owner, vm->config->name, claims, record->n_claims, &index,
-		    &holder) < 0)
-		log_vm(LOG_WARNING, vm->config->name, vm->uuid,
-			"an image that it has is in use by the VM '%s', too", holder);
-	else
-		vm->claims_owner = owner;
+	if (claims_take(engine->claims, owner, name, claims, record->n_claims, &index, &holder) == 0)
+		return owner;
+	log_warning("An image of the VM %s is in use by the VM '%s', too", name, holder);
+	return 0;
+}
+
+/* A record without a pid was written before a QEMU was spawned, by a roostd that did not live to write the
+ * pid: then the QEMU is found by its command line. */
+static int open_recorded(const char *uuid, ProcessRecord *record, QemuProcess **ret_process)
+{
+	int r;
+
+	if (record->pid == 0) {
+		r = qemu_process_find(uuid, &record->pid, &record->start_time);
+		if (r < 0)
+			return r;
+	}
+	return qemu_process_open(record->pid, record->start_time, ret_process);
+}
+
+/* Nobody told it to end: a guest's power-off leaves QEMU waiting for us. How it ended is not to be known any
+ * more. */
+static void ended_meanwhile(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
+{
+	vm->state = vm->shown_state = VM_STATE_CRASHED;
+	vm->reason = vm->shown_reason = VM_REASON_QEMU_EXIT;
+	vm->last_exit = (VmLastExit){
+		.known = true,
+		.time_usec = clock_realtime_usec(),
+		.reason = VM_REASON_QEMU_EXIT,
+		.message = g_strdup("it ended while the service was down"),
+	};
+	vm->wanted |= VM_WANT_CLEANUP;
+	log_vm(LOG_WARNING, vm->config->name, vm->uuid, "its QEMU ended while the service was down");
+	outbox_put_view(&vm->mail.out, vm_make_view(vm));
+	/* The event thread, once it runs, has the folder removed. */
+	vm_list(vm);
 }
 
 bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
@@ -57,8 +89,11 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	int r;
 
 	r = runtime_dir_read_process(dir, vm->uuid, &record);
-	if (r >= 0)
-		r = qemu_process_open(record.pid, record.start_time, &process);
+	if (r >= 0) {
+		r = open_recorded(vm->uuid, &record, &process);
+		if (r == -ESRCH)
+			ended_meanwhile(vm);
+	}
 	if (r < 0) {
 		if (r != -ENOENT && r != -ESRCH)
 			log_vm(LOG_WARNING, vm->config->name, vm->uuid,
@@ -76,9 +111,57 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->reason = vm->shown_reason = VM_REASON_RESYNC;
 	vm->mail.process = qemu_process_ref(process);
 	vm->mail.silent = true;
-	adopt_claims(vm, &record);
+	vm->claims_owner = claim_recorded(vm->engine, vm->config->name, &record);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	log_vm(LOG_INFO, vm->config->name, vm->uuid, "its QEMU (process %u) still runs", vm->pid);
 	vm_hand_over(vm, make_handoff(vm, g_steal_pointer(&process), folder));
+	return true;
+}
+
+/* ---- QEMUs of no VM ---- */
+typedef struct Orphans {
+	Engine *engine;
+	bool (*is_known)(const char *uuid, void *user);
+	void *user;
+} Orphans;
+
+static void look_at_folder(const char *uuid, void *user)
+{
+	const Orphans *orphans = user;
+	RuntimeDir *dir = orphans->engine->options.runtime_dir;
+	g_autoptr(QemuProcess) process = NULL;
+	ProcessRecord record;
+
+	if (orphans->is_known(uuid, orphans->user) || runtime_dir_read_process(dir, uuid, &record) < 0)
+		return;
+	if (open_recorded(uuid, &record, &process) < 0) {
+		runtime_dir_remove_vm(dir, uuid);
+		return;
+	}
+	log_warning("Process %d is the QEMU of a VM that is not defined any more (%s): it is left alone, and "
+		    "its images are "
+		    "not given to others until roostd is restarted without it",
+		(int)process->pid, uuid);
+	claim_recorded(orphans->engine, uuid, &record);
+}
+
+void vm_adopt_orphans(Engine *engine, bool (*is_known)(const char *uuid, void *user), void *user)
+{
+	Orphans orphans = {.engine = engine, .is_known = is_known, .user = user};
+	int r = runtime_dir_foreach(engine->options.runtime_dir, look_at_folder, &orphans);
+
+	if (r < 0)
+		log_warning("The run-time folder can't be read: %s", g_strerror(-r));
+}
+
+bool vm_find_stray(Engine *engine, const char *uuid, uint32_t *ret_pid)
+{
+	g_autoptr(QemuProcess) process = NULL;
+	ProcessRecord record;
+
+	if (runtime_dir_read_process(engine->options.runtime_dir, uuid, &record) < 0 ||
+		open_recorded(uuid, &record, &process) < 0)
+		return false;
+	*ret_pid = (uint32_t)process->pid;
 	return true;
 }

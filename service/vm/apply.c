@@ -61,6 +61,7 @@ VmView *vm_make_view(Vm *vm)
 	VmView *view = vm_view_new();
 
 	view->version = ++vm->view_version;
+	view->n_exits = vm->n_exits;
 	view->config = vm_config_ref(vm->config);
 	view->running_config = vm->running_config ? vm_config_ref(vm->running_config) : NULL;
 	view->accelerator = vm->pid != 0 ? vm->accelerator : vm->config->accelerator;

@@ -7,9 +7,9 @@
 
 #include "vm/vm.h"
 
-bool vm_kill(Vm *vm, uint64_t before)
+uint64_t vm_kill(Vm *vm, uint64_t before)
 {
-	bool had_process;
+	uint64_t n_exits = 0;
 
 	leaf_lock(&vm->mail.mutex);
 	if (vm->mail.kill_before < before)
@@ -20,13 +20,13 @@ bool vm_kill(Vm *vm, uint64_t before)
 			vm->mail.waiters[i]->is_killed = true;
 			cond_signal(&vm->mail.waiters[i]->cond);
 		}
-	had_process = vm->mail.process != NULL;
-	if (had_process) {
+	if (vm->mail.process) {
+		n_exits = vm->mail.n_exits + 1;
 		vm->mail.killed = true;
 		qemu_process_signal(vm->mail.process, SIGKILL);
 	}
 	leaf_unlock(&vm->mail.mutex);
-	return had_process;
+	return n_exits;
 }
 
 bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id)

@@ -41,3 +41,9 @@ void vm_link_drop(Vm *vm) ON_EVENT_THREAD;
  * VM counts as running (StateReason `resync`) and not responsive until its monitor has been reached and
  * asked. True: there is one. */
 bool vm_adopt_process(Vm *vm);
+/* Before threads start, after all VMs were loaded: QEMUs that an earlier roostd started for VMs that are not
+ * defined any more (a damaged file, an older backup) are named in the log, and their images claimed; folders
+ * without a process are removed. */
+void vm_adopt_orphans(Engine *engine, bool (*is_known)(const char *uuid, void *user), void *user);
+/* A worker, no lock held: whether a process lives that is recorded in the folder of a VM that is off. */
+bool vm_find_stray(Engine *engine, const char *uuid, uint32_t *ret_pid);

@@ -190,8 +190,16 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 {
 	VmHandoff *handoff = launch->handoff;
 	int output[2];
+	uint32_t pid;
 	int r;
 
+	if (vm_find_stray(op->vm->engine, config->uuid, &pid)) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"Start: process %u is a QEMU of this VM that an earlier service started; it must end "
+			"first",
+			pid);
+		return false;
+	}
 	handoff->vm_name = g_strdup(config->name);
 	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
 	if (r < 0) {
@@ -251,13 +259,14 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	return r >= 0;
 }
 
-/* A QEMU that a later roostd would not know is not let go on. */
+/* Before the process is there (NULL), so that a roostd that is killed amid this leaves a trace of it; and
+ * with its pid. A QEMU that a later roostd would not know is not let go on. */
 static bool record_process(
 	Operation *op, const QemuProcess *process, const Plan *plan, uint64_t epoch, GError **error)
 {
 	ProcessRecord record = {
-		.pid = process->pid,
-		.start_time = process->start_time,
+		.pid = process ? process->pid : 0,
+		.start_time = process ? process->start_time : 0,
 		.epoch = epoch,
 		.accelerator = plan->accelerator,
 	};
@@ -309,7 +318,8 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
-	spawned = make_sockets(op, plan->config, &launch, error) && spawn(op, plan, &launch, error);
+	spawned = make_sockets(op, plan->config, &launch, error) &&
+		  record_process(op, NULL, plan, epoch, error) && spawn(op, plan, &launch, error);
 	recorded = spawned && record_process(op, launch.handoff->process, plan, epoch, error);
 	operation_retake(op);
 	if (!spawned)

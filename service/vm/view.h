@@ -19,6 +19,7 @@ typedef struct VmLastExit {
 
 typedef struct VmView {
 	Ref ref;
+	uint64_t n_exits;          /* how many QEMUs of this VM have ended */
 	uint64_t version;          /* grows with each view of one VM */
 	VmConfig *config;          /* as defined; a reference */
 	VmConfig *running_config;  /* as QEMU has it, or NULL; a reference */

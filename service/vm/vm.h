@@ -225,7 +225,7 @@ void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock
 /* The bus thread, no lock: wants QEMU gone; `before` is a fresh number of the service's series. Signals the
  * process if there is one. The caller then removes the queued operations of a lower number that need QEMU,
  * and answers its own call when a view without QEMU is installed. Returns whether a process was there. */
-bool vm_kill(Vm *vm, uint64_t before) ON_BUS_THREAD;
+uint64_t vm_kill(Vm *vm, uint64_t before) ON_BUS_THREAD;
 /* A worker, Start: shows the process and asks, in one hold. False: a Kill came first, and the process was
  * signalled. */
 bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id);
