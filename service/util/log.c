@@ -1,5 +1,7 @@
 #include "util/log.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,18 +18,24 @@ void log_set_level(int level)
 }
 
 /* JOURNAL_STREAM names the device and inode of the stream that systemd connected (systemd.exec(5)). */
-static gboolean to_journal(void)
+static bool look_for_journal(void)
 {
-	static gsize state;
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
 
-	if (g_once_init_enter(&state)) {
-		const char *stream = getenv("JOURNAL_STREAM");
-		unsigned long long dev, ino;
-		struct stat st;
-		gboolean yes = stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-			       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == dev && st.st_ino == ino;
+}
 
-		g_once_init_leave(&state, yes ? 2 : 1);
+static bool to_journal(void)
+{
+	static atomic_int known; /* 0: not looked yet; who looks at the same time finds the same */
+	int state = atomic_load(&known);
+
+	if (state == 0) {
+		state = look_for_journal() ? 2 : 1;
+		atomic_store(&known, state);
 	}
 	return state == 2;
 }

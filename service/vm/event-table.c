@@ -90,7 +90,7 @@ EventId event_id_from_name(const char *name, size_t size)
 	for (int id = 0; id < EVENT_UNKNOWN; id++) {
 		const char *known = rows[id].name;
 
-		if (known[0] == name[0] && strncmp(known, name, size) == 0 && known[size] == '\0')
+		if (known[0] == name[0] && strlen(known) == size && memcmp(known, name, size) == 0)
 			return (EventId)id;
 	}
 	return EVENT_UNKNOWN;

@@ -44,6 +44,16 @@ bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id)
 	return wanted;
 }
 
+bool vm_is_being_killed(Vm *vm)
+{
+	bool dying;
+
+	leaf_lock(&vm->mail.mutex);
+	dying = vm->mail.killed && vm->mail.process;
+	leaf_unlock(&vm->mail.mutex);
+	return dying;
+}
+
 void vm_end_process(Vm *vm)
 {
 	leaf_lock(&vm->mail.mutex);

@@ -345,6 +345,9 @@ static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	Vm *vm = op->vm;
 	bool paused = op->args.start.paused;
 
+	/* Behind a Kill: what it has killed is as good as gone. */
+	if (vm_is_being_killed(vm))
+		operation_wait_exit(op);
 	if (vm_state_is_active(vm->state)) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
 			"Start: the VM '%s' is %s (QEMU is process %u); this needs off", vm->config->name,
@@ -368,5 +371,6 @@ const OperationType operation_start = {
 	.lane = VM_LANE_QMP,
 	.deadline = DEADLINE_START,
 	.needs_qemu = true,
+	.makes_qemu = true,
 	.run = run_start,
 };

@@ -76,7 +76,7 @@ static bool may_begin(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	else if (clock_monotonic_usec() >= op->deadline_usec)
 		g_set_error(error, VM_ERROR, VM_ERROR_TIMEOUT, "%s: its turn did not come in time",
 			op->type->member);
-	else if (op->type->needs_qemu && !vm->responsive)
+	else if (op->type->needs_qemu && !op->type->makes_qemu && !vm->responsive)
 		g_set_error(error, VM_ERROR, VM_ERROR_UNRESPONSIVE,
 			"%s: QEMU does not answer since %.1f s (Kill would end it)", vm->config->name,
 			(double)(clock_realtime_usec() - vm->unresponsive_since_usec) / USEC_PER_SEC);

@@ -40,6 +40,7 @@ typedef struct OperationType {
 	bool needs_qemu; /* cancelled by Kill, refused while the VM is not responsive */
 	bool (*run)(Operation *op, GError **error); /* REQUIRES(op->vm->lock) */
 	void (*clear_args)(OperationArgs *args);    /* or NULL */
+	bool makes_qemu; /* Start: one that does not answer is none of its business */
 } OperationType;
 
 extern const OperationType operation_define, operation_undefine, operation_set_autostart, operation_start,

@@ -229,6 +229,8 @@ uint64_t vm_kill(Vm *vm, uint64_t before) ON_BUS_THREAD;
 /* A worker, Start: shows the process and asks, in one hold. False: a Kill came first, and the process was
  * signalled. */
 bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id);
+/* Any thread, no leaf held: whether Kill has signalled a process whose exit was not filed yet. */
+bool vm_is_being_killed(Vm *vm);
 /* Any thread, no leaf held: signals the process by the definition's or an operation's own decision. */
 void vm_end_process(Vm *vm);
 
