@@ -270,12 +270,12 @@ static bool begin_define(Call *call, BusVm *none, GError **error)
 static const MemberRow members[] = {
 	{BUS_MANAGER, "DefineVM", ACCESS_CHANGE, .begin = begin_define},
 	{BUS_MANAGER, "GetVM", ACCESS_READ, .read = read_get_vm},
-	{BUS_MANAGER, "ListVMs", ACCESS_READ, .read = read_list_vms},
+	{BUS_MANAGER, "ListVMs", ACCESS_READ, .is_list = true, .read = read_list_vms},
 	{BUS_MANAGER, "StartVM", ACCESS_CHANGE, .by_name = true, .begin = begin_start},
 	{BUS_MANAGER, "ShutdownVM", ACCESS_CHANGE, .by_name = true, .begin = begin_shutdown},
 	{BUS_MANAGER, "KillVM", ACCESS_CHANGE, .by_name = true, .unlimited = true, .begin = begin_kill},
-	{BUS_MANAGER, "GetEvents", ACCESS_READ, .read = read_get_events},
-	{BUS_MANAGER, "ListOperations", ACCESS_READ, .read = read_list_operations},
+	{BUS_MANAGER, "GetEvents", ACCESS_READ, .is_list = true, .read = read_get_events},
+	{BUS_MANAGER, "ListOperations", ACCESS_READ, .is_list = true, .read = read_list_operations},
 	{BUS_VM, "Start", ACCESS_CHANGE, .begin = begin_start},
 	{BUS_VM, "Shutdown", ACCESS_CHANGE, .begin = begin_shutdown},
 	{BUS_VM, "Reboot", ACCESS_CHANGE, .begin = begin_reboot},
@@ -299,6 +299,18 @@ static const MemberRow *find_row(const char *interface, const char *name)
 	g_assert_not_reached();
 }
 
+bool member_may_list(const Bus *bus, const char *member, GError **error)
+{
+	uint64_t n_waiting = 0;
+
+	if (sd_bus_get_n_queued_write(bus->connection, &n_waiting) < 0 || n_waiting <= BUS_BACKLOG_MAX)
+		return true;
+	g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED,
+		"%s: the bus does not take what was sent before; a reader may be asking without reading",
+		member);
+	return false;
+}
+
 static int answer_read(Bus *bus, BusVm *bv, sd_bus_message *message, const MemberRow *row)
 {
 	g_autoptr(GError) error = NULL;
@@ -306,7 +318,8 @@ static int answer_read(Bus *bus, BusVm *bv, sd_bus_message *message, const Membe
 	int r = sd_bus_message_new_method_return(message, &reply);
 
 	if (r >= 0) {
-		if (!row->read(bus, bv, message, reply, &error))
+		if ((row->is_list && !member_may_list(bus, row->name, &error)) ||
+			!row->read(bus, bv, message, reply, &error))
 			r = error_reply(message, error);
 		else if (sd_bus_message_get_expect_reply(message))
 			r = sd_bus_send(bus->connection, reply, NULL);

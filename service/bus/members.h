@@ -14,6 +14,7 @@ typedef enum MemberAccess {
 typedef struct MemberRow {
 	const char *interface, *name;
 	MemberAccess access;
+	bool is_list;   /* a read whose reply may be large */
 	bool by_name;   /* the first argument names the VM */
 	bool unlimited; /* not counted: what frees a VM must get through */
 	/* ACCESS_READ: appends to the reply. */
@@ -25,6 +26,10 @@ typedef struct MemberRow {
 /* Reads the a{sv} where the message stands. The strings that `target` points to live as long as *ret_dict. */
 bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
 	void *target, GVariant **ret_dict, GError **error);
+
+/* Whether a large reply may be made now: not while the bus does not take what was sent before (a reader that
+ * asks and does not read would make the service grow). */
+bool member_may_list(const Bus *bus, const char *member, GError **error);
 
 /* sd-bus's handler of all methods; `userdata` is the Bus. */
 int member_handle(Bus *bus, BusVm *bv, sd_bus_message *message);

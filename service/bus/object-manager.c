@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "bus/errors.h"
+#include "bus/members.h"
 #include "bus/properties.h"
 
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
@@ -78,17 +79,22 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 {
 	Bus *bus = userdata;
 	sd_bus_message *reply = NULL;
+	g_autoptr(GError) refusal = NULL;
 	int r;
 
 	assert_bus_thread(__func__);
 	if (!sd_bus_message_is_method_call(message, OBJECT_MANAGER, "GetManagedObjects") ||
 		!sd_bus_message_has_signature(message, ""))
 		return 0;
+	if (!member_may_list(bus, "GetManagedObjects", &refusal)) {
+		r = error_reply(message, refusal);
+		return r < 0 ? r : 1;
+	}
 	r = sd_bus_message_new_method_return(message, &reply);
 	if (r >= 0)
 		r = append_objects(bus, reply);
 	if (r == -EFBIG) {
-		g_autoptr(GError) refusal = g_error_new(VM_ERROR, VM_ERROR_LIMIT_REACHED,
+		refusal = g_error_new(VM_ERROR, VM_ERROR_LIMIT_REACHED,
 			"GetManagedObjects: the reply would be over %u MiB, read the VMs one by one",
 			BUS_REPLY_MAX >> 20);
 

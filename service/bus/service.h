@@ -22,6 +22,7 @@
 #define BUS_VM          "org.roost1.VM"
 #define BUS_REPLY_MAX   (16U * 1024 * 1024)
 #define BUS_OPTIONS_MAX (16U * 1024)
+#define BUS_BACKLOG_MAX 16U /* messages not taken by the bus: then no more lists are made */
 
 typedef struct Call Call;
 
