@@ -128,7 +128,8 @@ static void answer_result(Call *call, const Operation *op)
 		sd_bus_message_unref(reply);
 	}
 	if (r < 0) {
-		g_autoptr(GError) error = g_error_new(VM_ERROR, VM_ERROR_FAILED,
+		g_autoptr(GError) error = g_error_new(VM_ERROR,
+			r == -EMFILE || r == -ENFILE ? VM_ERROR_LIMIT_REACHED : VM_ERROR_FAILED,
 			"%s: done, but the reply could not be sent: %s", call->row->name, g_strerror(-r));
 
 		answer_error(call, error);

@@ -250,9 +250,12 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	memcpy(fds + 1, launch->listeners, launch->n_consoles * sizeof *fds);
 	r = qemu_process_spawn(
 		argv, fds, launch->n_consoles + 1, launch->output_writer, &launch->handoff->process);
+	/* Whether it is QEMU's fault or the service's limits. */
 	if (r < 0)
-		g_set_error(
-			error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: %s", engine->qemu_binary, g_strerror(-r));
+		g_set_error(error, VM_ERROR,
+			r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -ENOMEM ? VM_ERROR_LIMIT_REACHED
+										     : VM_ERROR_QEMU_FAILED,
+			"%s: %s", engine->qemu_binary, g_strerror(-r));
 	/* Our copies of QEMU's ends: kept, they would hide its end from us. */
 	fd_close(&launch->output_writer);
 	fd_close(&launch->qmp_listener);
