@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "util/text.h"
+
 #define TEXT_MAX 4096
 
 #define ROOST(name) "org.roost1.Error." name
@@ -43,7 +45,7 @@ int error_reply(sd_bus_message *call, const GError *error)
 				       ? g_strdup(error->message)
 				       : g_strdup_printf("%.*s [...] %s", TEXT_MAX / 4, error->message,
 						 error->message + size - TEXT_MAX * 3 / 4);
-	g_autofree char *text = g_utf8_make_valid(cut, -1);
+	g_autofree char *text = text_printable(cut, true);
 	sd_bus_error dbus_error = SD_BUS_ERROR_MAKE_CONST(error_to_dbus_name(error), text);
 
 	return sd_bus_reply_method_error(call, &dbus_error);

@@ -4,7 +4,8 @@
 #include "vm/console.h"
 #include "vm/link.h"
 
-#define LINK_TAIL_MAX 2048 /* of QEMU's output, kept for error messages */
+#define LINK_LAST_READS 64   /* of 4 KiB, of the output of a process that has ended */
+#define LINK_TAIL_MAX   2048 /* of QEMU's output, kept for error messages */
 
 struct VmLink {
 	Vm *vm; /* a reference */
@@ -12,6 +13,7 @@ struct VmLink {
 	char *name; /* the VM's when QEMU was started: for the log */
 	char *qmp_path;
 	QmpMonitor *monitor; /* NULL while disconnected */
+	char *closed_why;    /* or NULL */
 	bool monitor_closed; /* it is to be freed when its callbacks have returned */
 	sd_event_source *pidfd_source, *output_source, *timer;
 	int output_fd;

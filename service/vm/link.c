@@ -9,6 +9,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/text.h"
 
 VmHandoff *vm_handoff_new(QemuProcess *process_consume)
 {
@@ -111,6 +112,8 @@ static void on_closed(void *user, int error, const char *why)
 
 	assert_event_thread(__func__);
 	link->monitor_closed = true;
+	g_free(link->closed_why);
+	link->closed_why = g_strdup(why);
 	if (error < 0)
 		log_vm(LOG_WARNING, link->name, link->vm->uuid, "the monitor is lost: %s", why);
 	/* An exit closes the monitor a moment before the process is seen to have ended: it gets that moment.
@@ -151,7 +154,7 @@ void link_lost(VmLink *link)
 	link->monitor_closed = false;
 	link->query_id = link->query_deadline_usec = 0;
 	link_resync_done(link);
-	vm_file_closed(link->vm);
+	vm_file_closed(link->vm, link->closed_why);
 	vm_list(link->vm);
 }
 
@@ -176,7 +179,7 @@ static void keep_output(VmLink *link, const char *text, size_t size)
 static char *last_words(const VmLink *link)
 {
 	g_autofree char *text = g_strndup(link->tail, link->tail_size);
-	g_autofree char *valid = g_utf8_make_valid(text, -1);
+	g_autofree char *valid = text_printable(text, true);
 
 	g_strstrip(valid);
 	return link->tail_cut ? g_strconcat("... ", valid, NULL) : g_steal_pointer(&valid);
@@ -218,6 +221,7 @@ static void link_free(VmLink *link) ON_EVENT_THREAD
 	fd_close(&link->output_fd);
 	g_free(link->qmp_path);
 	g_free(link->name);
+	g_free(link->closed_why);
 	link->vm->link = NULL;
 	vm_unref(link->vm);
 	g_free(link);
@@ -241,7 +245,8 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t revents, voi
 	/* What it said before it ended comes before its end. */
 	if (link->monitor && !link->monitor_closed)
 		qmp_monitor_finish(link->monitor);
-	while (link->output_fd >= 0 && read_output(link))
+	/* Not for ever: a child of QEMU's may hold the other end, and write. */
+	for (unsigned i = 0; i < LINK_LAST_READS && link->output_fd >= 0 && read_output(link); i++)
 		;
 	for (unsigned i = 0; i < link->n_consoles; i++)
 		console_finish(link->consoles[i]);

@@ -130,10 +130,11 @@ void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_wor
 		g_string_free(send, TRUE);
 }
 
-void vm_file_closed(Vm *vm)
+void vm_file_closed(Vm *vm, const char *why)
 {
 	EventRecord record = internal_record(EVENT_UNRESPONSIVE);
 	GString *send;
+	g_autofree char *text = g_strdup(why), *old = NULL;
 
 	leaf_lock(&vm->mail.mutex);
 	for (unsigned i = 0; i < VM_LANE_MAX; i++)
@@ -144,6 +145,8 @@ void vm_file_closed(Vm *vm)
 	send = g_steal_pointer(&vm->mail.send);
 	vm->mail.silent = true;
 	event_set_add(&vm->mail.events, &record);
+	old = g_steal_pointer(&vm->mail.closed_why);
+	vm->mail.closed_why = g_steal_pointer(&text);
 	leaf_unlock(&vm->mail.mutex);
 	if (send)
 		g_string_free(send, TRUE);

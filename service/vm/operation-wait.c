@@ -30,6 +30,18 @@ static void set_exit_error(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	g_set_error_literal(error, VM_ERROR, VM_ERROR_QEMU_FAILED, text->str);
 }
 
+static void set_closed_error(Operation *op, GError **error)
+{
+	VmMail *mail = &op->vm->mail;
+	g_autofree char *why = NULL;
+
+	leaf_lock(&mail->mutex);
+	why = g_strdup(mail->closed_why);
+	leaf_unlock(&mail->mutex);
+	g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: the connection to QEMU was lost: %s",
+		op->type->member, why ? why : "unknown");
+}
+
 static void set_wait_error(Operation *op, WaitResult result, const char *command, GError **error)
 	REQUIRES(op->vm->lock)
 {
@@ -47,8 +59,7 @@ static void set_wait_error(Operation *op, WaitResult result, const char *command
 				op->type->member);
 		break;
 	case WAIT_CLOSED:
-		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED,
-			"%s: QEMU closed its monitor, or said what is no QMP", command);
+		set_closed_error(op, error);
 		break;
 	case WAIT_CANCELLED:
 		cancelled(op, error);
@@ -82,7 +93,8 @@ static bool run_waiter(Operation *op, Waiter *waiter, const char *line, const ch
 	}
 	if (reply->failed) {
 		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: QEMU refuses '%s': %s",
-			op->type->member, command, reply->error_desc);
+			op->type->member, command,
+			reply->error_desc[0] != '\0' ? reply->error_desc : reply->error_class);
 		return false;
 	}
 	if (ret_reply)

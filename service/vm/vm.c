@@ -54,6 +54,7 @@ static void mail_done(VmMail *mail)
 	qemu_process_unref(mail->process);
 	vm_handoff_free(mail->handoff);
 	g_free(mail->last_words);
+	g_free(mail->closed_why);
 	if (mail->send)
 		g_string_free(mail->send, TRUE);
 	leaf_done(&mail->mutex);

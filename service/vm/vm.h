@@ -65,6 +65,7 @@ typedef struct VmMail {
 	QemuProcess *process;     /* shown by Start; NULL: none. A reference */
 	uint64_t kill_before;     /* operations accepted before this number that need QEMU are cancelled */
 	bool killed;              /* the process was signalled by Kill */
+	char *closed_why;         /* why the connection was lost last, or NULL */
 	char *last_words;         /* of the process that exited, or NULL */
 	VmHandoff *handoff;       /* owned */
 	ConsoleRequest *consoles; /* owned list */
@@ -177,7 +178,7 @@ bool vm_file_reply(Vm *vm, uint64_t command_id, QmpReply *reply_consume) ON_EVEN
 /* The event thread: the exit of QEMU, after its last byte. Once per process. */
 void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_words) ON_EVENT_THREAD;
 /* The event thread: the monitor's connection is gone, the process is not. */
-void vm_file_closed(Vm *vm) ON_EVENT_THREAD;
+void vm_file_closed(Vm *vm, const char *why) ON_EVENT_THREAD;
 
 /* The bus thread: takes what is to be emitted. `clear_posted`: it came from the inbox as INBOX_POST. */
 void vm_take_outbox(Vm *vm, bool clear_posted, Outbox *ret_outbox) ON_BUS_THREAD;

@@ -95,7 +95,7 @@ static void test_unix(void)
 	g_assert_cmpint(client, >=, 0);
 	g_assert_true(is_close_on_exec(client));
 	g_assert_true(is_blocking(client));
-	server = accept(listener, NULL, NULL);
+	server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	g_assert_cmpint(fd_write_all(client, "x", 1), ==, 0);
 	g_assert_cmpint(read(server, &byte, 1), ==, 1);
 
