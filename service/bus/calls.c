@@ -1,6 +1,7 @@
 #include "bus/calls.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "bus/errors.h"
 #include "bus/properties.h"
@@ -106,15 +107,54 @@ static void fail(Call *call, GError *error_consume)
 	call_free(call);
 }
 
-static int append_result(sd_bus_message *reply, const Operation *op)
+static int append_problem(sd_bus_message *reply, const GError *problem)
+{
+	const char *colon = strstr(problem->message, ": ");
+	g_autofree char *key =
+		colon ? g_strndup(problem->message, (size_t)(colon - problem->message)) : g_strdup("");
+
+	return sd_bus_message_append(reply, "(sss)", key, error_to_dbus_name(problem), problem->message);
+}
+
+static int append_problems(sd_bus_message *reply, const GPtrArray *problems)
+{
+	int r = sd_bus_message_open_container(reply, 'a', "(sss)");
+
+	for (unsigned i = 0; i < problems->len && r >= 0; i++)
+		r = append_problem(reply, problems->pdata[i]);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* What ValidateVM found, and what only the bus thread knows: whether the name is taken. */
+static int append_validation(sd_bus_message *reply, const Bus *bus, const Operation *op) ON_BUS_THREAD
+{
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+	g_autoptr(GVariant) list = g_variant_get_child_value(op->result, 0);
+	const VmConfig *config = bus_vm_of(op->vm)->picture.view->config;
+	GError *taken = NULL;
+	GVariantIter iter;
+	const char *message;
+	int code;
+
+	if (!registry_is_free(bus->registry, config->name, config->uuid, &taken))
+		g_ptr_array_add(problems, taken);
+	g_variant_iter_init(&iter, list);
+	while (g_variant_iter_next(&iter, "(i&s)", &code, &message))
+		g_ptr_array_add(problems, g_error_new_literal(VM_ERROR, code, message));
+	return append_problems(reply, problems);
+}
+
+static int append_result(sd_bus_message *reply, const Bus *bus, const Operation *op) ON_BUS_THREAD
 {
 	if (op->type == &operation_define)
 		return sd_bus_message_append(reply, "o", bus_vm_of(op->vm)->path);
+	if (op->type == &operation_validate)
+		return append_validation(reply, bus, op);
 	return op->result ? variant_append_body(reply, op->result, op->fd) : 0;
 }
 
 /* Answers with what the operation brought; NULL: nothing. */
-static void answer_result(Call *call, const Operation *op)
+static void answer_result(Call *call, const Operation *op) ON_BUS_THREAD
 {
 	sd_bus_message *reply = NULL;
 	int r = 0;
@@ -122,7 +162,7 @@ static void answer_result(Call *call, const Operation *op)
 	if (call->message && sd_bus_message_get_expect_reply(call->message)) {
 		r = sd_bus_message_new_method_return(call->message, &reply);
 		if (r >= 0 && op)
-			r = append_result(reply, op);
+			r = append_result(reply, call->bus, op);
 		if (r >= 0)
 			r = sd_bus_send(call->bus->connection, reply, NULL);
 		sd_bus_message_unref(reply);
@@ -135,6 +175,24 @@ static void answer_result(Call *call, const Operation *op)
 		answer_error(call, error);
 	}
 	close_call(call);
+}
+
+void call_reply_problems(Call *call, const GPtrArray *problems)
+{
+	sd_bus_message *reply = NULL;
+	int r = 0;
+
+	if (call->message && sd_bus_message_get_expect_reply(call->message)) {
+		r = sd_bus_message_new_method_return(call->message, &reply);
+		if (r >= 0)
+			r = append_problems(reply, problems);
+		if (r >= 0)
+			r = sd_bus_send(call->bus->connection, reply, NULL);
+		sd_bus_message_unref(reply);
+	}
+	if (r < 0)
+		log_warning("%s: a reply could not be sent: %s", call->row->name, g_strerror(-r));
+	call_free(call);
 }
 
 void call_reply_empty(Call *call)
@@ -178,6 +236,22 @@ void call_unidentified(Call *call)
 			   call->row->name));
 }
 
+/* The VM that was made for it goes with the last reference. */
+static void forget_validation(Bus *bus, BusVm *bv)
+{
+	bus->n_validating--;
+	bus_vm_unref(bv);
+}
+
+/* Its operation will never come: what was reserved for it is free again. */
+static void abandon(Call *call) ON_BUS_THREAD
+{
+	if (call->type == &operation_rename)
+		registry_settle_name(call->bus->registry, call->vm->vm, false);
+	else if (call->type == &operation_validate)
+		forget_validation(call->bus, call->vm);
+}
+
 /* The caller left the bus: what waits is taken back, what runs is carried out. */
 void call_drop(Call *call)
 {
@@ -186,8 +260,10 @@ void call_drop(Call *call)
 	assert_bus_thread(__func__);
 	close_call(call);
 	if (!bv || !call->type || operation_take_back(bv->vm, call->type->lane, call->id)) {
-		if (bv)
+		if (bv) {
 			bus_vm_ref(bv);
+			abandon(call);
+		}
 		call_free(call);
 		if (bv) {
 			publish_overlay(bv);
@@ -252,6 +328,10 @@ static PublishChange settle(Bus *bus, BusVm *bv, const Operation *op) ON_BUS_THR
 		registry_remove(bus->registry, op->vm);
 		bus_vm_unref(bv);
 		return PUBLISH_GONE;
+	} else if (op->type == &operation_rename) {
+		registry_settle_name(bus->registry, op->vm, !op->error);
+	} else if (op->type == &operation_validate) {
+		forget_validation(bus, bv);
 	}
 	return PUBLISH_PLAIN;
 }
@@ -277,13 +357,15 @@ void calls_operation_done(Bus *bus, Operation *op)
 {
 	Call *call = g_hash_table_lookup(bus->calls_by_id, &op->entry.id);
 	BusVm *bv = bus_vm_of(op->vm);
+	PublishChange change;
 
 	/* Without a call it comes late: it was answered already, but what it did is true all the same. */
 	if (bv) {
 		bus_vm_ref(bv);
+		change = settle(bus, bv, op);
 		if (call)
 			leave_vm(call);
-		publish_vm(bv, settle(bus, bv, op));
+		publish_vm(bv, change);
 		if (call)
 			answer_operation(call, op);
 		calls_look_at_kills(bv);
@@ -400,6 +482,7 @@ static void expire(Call *call) ON_BUS_THREAD
 		answer_error(call, error);
 		break;
 	case OPERATION_EXPIRY_GONE:
+		abandon(call);
 		leave_vm(call);
 		publish_overlay(bv);
 		answer_error(call, error);

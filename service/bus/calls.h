@@ -7,8 +7,9 @@
  */
 #include "bus/members.h"
 
-#define CALLS_UID_MAX    256
-#define CALLS_YOUNG_USEC (100 * USEC_PER_MSEC) /* operations that are younger are not shown */
+#define CALLS_UID_MAX        256
+#define CALLS_VALIDATING_MAX 4U
+#define CALLS_YOUNG_USEC     (100 * USEC_PER_MSEC) /* operations that are younger are not shown */
 #define CALLS_GRACE_USEC                                                                                     \
 	(300 * USEC_PER_MSEC) /* a worker that notices the deadline by itself answers better */
 #define CALLS_AGAIN_USEC (500 * USEC_PER_MSEC) /* an operation that is about to come is looked at again */
@@ -58,6 +59,8 @@ bool call_submit(
 void call_kill(Call *call, BusVm *bv);
 /* Answers without an operation. */
 void call_reply_empty(Call *call);
+/* ValidateVM's answer; `problems` is of GError. */
+void call_reply_problems(Call *call, const GPtrArray *problems);
 bool call_count(Call *call, GError **error);
 
 /* ---- the inbox ---- */

@@ -180,6 +180,33 @@ static bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
 	return call_submit(call, bv, &operation_set_autostart, &args, error);
 }
 
+static bool begin_rename(Call *call, BusVm *bv, GError **error)
+{
+	g_autofree char *complaint = NULL;
+	OperationArgs args = {0};
+	const char *name;
+
+	assert_bus_thread(__func__);
+	if (!read_text(call, &name, error))
+		return false;
+	if (!vm_name_is_valid(name, &complaint)) {
+		g_set_error_literal(error, VM_ERROR, VM_ERROR_INVALID_CONFIG, complaint);
+		return false;
+	}
+	if (!registry_reserve_name(call->bus->registry, bv->vm, name, error))
+		return false;
+	args.rename.name = g_strdup(name);
+	if (call_submit(call, bv, &operation_rename, &args, error))
+		return true;
+	registry_settle_name(call->bus->registry, bv->vm, false);
+	return false;
+}
+
+static bool begin_inject_nmi(Call *call, BusVm *bv, GError **error)
+{
+	return begin_plain(call, bv, &operation_inject_nmi, error);
+}
+
 static bool begin_undefine(Call *call, BusVm *bv, GError **error)
 {
 	/* Roost made no files for the VM: with or without, there is none to remove. */
@@ -242,6 +269,42 @@ static bool read_config(Call *call, VmConfig **ret_config, GError **error)
 	return r >= 0;
 }
 
+/* A definition that can't even be read has one problem. */
+static bool begin_validate(Call *call, BusVm *none, GError **error)
+{
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+	g_autoptr(VmConfig) config = NULL;
+	g_autofree char *name = NULL;
+	g_autoptr(Vm) vm = NULL;
+	GError *problem = NULL;
+	OperationArgs args = {0};
+	BusVm *bv;
+
+	assert_bus_thread(__func__);
+	if (!read_config(call, &config, &problem)) {
+		if (g_error_matches(problem, VM_ERROR, VM_ERROR_INVALID_ARGS)) {
+			g_propagate_error(error, problem);
+			return false;
+		}
+		g_ptr_array_add(problems, problem);
+		call_reply_problems(call, problems);
+		return true;
+	}
+	if (call->bus->n_validating >= CALLS_VALIDATING_MAX) {
+		g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED, "ValidateVM: %u are under way already",
+			CALLS_VALIDATING_MAX);
+		return false;
+	}
+	vm = vm_new(call->bus->engine, g_steal_pointer(&config), call->uid, 1);
+	bv = bus_vm_new(call->bus, vm);
+	if (!call_submit(call, bv, &operation_validate, &args, error)) {
+		bus_vm_unref(bv);
+		return false;
+	}
+	call->bus->n_validating++;
+	return true;
+}
+
 static bool begin_define(Call *call, BusVm *none, GError **error)
 {
 	Bus *bus = call->bus;
@@ -269,7 +332,9 @@ static bool begin_define(Call *call, BusVm *none, GError **error)
 /* ---- the table ---- */
 static const MemberRow members[] = {
 	{BUS_MANAGER, "DefineVM", ACCESS_CHANGE, .begin = begin_define},
+	{BUS_MANAGER, "ValidateVM", ACCESS_CHANGE, .begin = begin_validate},
 	{BUS_MANAGER, "GetVM", ACCESS_READ, .read = read_get_vm},
+	{BUS_MANAGER, "GetVMByPID", ACCESS_READ, .read = read_get_vm_by_pid},
 	{BUS_MANAGER, "ListVMs", ACCESS_READ, .is_list = true, .read = read_list_vms},
 	{BUS_MANAGER, "StartVM", ACCESS_CHANGE, .by_name = true, .begin = begin_start},
 	{BUS_MANAGER, "ShutdownVM", ACCESS_CHANGE, .by_name = true, .begin = begin_shutdown},
@@ -285,9 +350,11 @@ static const MemberRow members[] = {
 	{BUS_VM, "Kill", ACCESS_CHANGE, .unlimited = true, .begin = begin_kill},
 	{BUS_VM, "CancelOperation", ACCESS_CHANGE, .unlimited = true, .begin = begin_cancel},
 	{BUS_VM, "GetConfig", ACCESS_READ, .read = read_get_config},
+	{BUS_VM, "Rename", ACCESS_CHANGE, .begin = begin_rename},
 	{BUS_VM, "SetAutostart", ACCESS_CHANGE, .begin = begin_set_autostart},
 	{BUS_VM, "Undefine", ACCESS_CHANGE, .begin = begin_undefine},
 	{BUS_VM, "OpenConsole", ACCESS_CHANGE, .begin = begin_open_console},
+	{BUS_VM, "InjectNMI", ACCESS_CHANGE, .begin = begin_inject_nmi},
 	{BUS_VM, "ExecuteQMP", ACCESS_CHANGE, .begin = begin_execute_qmp},
 };
 

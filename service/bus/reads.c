@@ -32,6 +32,38 @@ bool read_get_vm(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message 
 	return bv && built(sd_bus_message_append(reply, "o", bv->path), "GetVM", error);
 }
 
+typedef struct Search {
+	uint32_t pid;
+	const BusVm *found;
+} Search;
+
+static void look_for_pid(Vm *vm, void *user)
+{
+	Search *search = user;
+	const BusVm *bv = bus_vm_of(vm);
+
+	if (bv->exported && bv->picture.view->pid == search->pid)
+		search->found = bv;
+}
+
+bool read_get_vm_by_pid(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error)
+{
+	Search search = {0};
+	int r = sd_bus_message_read_basic(message, 'u', &search.pid);
+
+	assert_bus_thread(__func__);
+	if (r < 0)
+		return built(r, "GetVMByPID", error);
+	/* 0 is what a VM without QEMU shows. */
+	if (search.pid != 0)
+		registry_foreach(bus->registry, look_for_pid, &search);
+	if (!search.found) {
+		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "process %u is no VM's QEMU", search.pid);
+		return false;
+	}
+	return built(sd_bus_message_append(reply, "o", search.found->path), "GetVMByPID", error);
+}
+
 /* ---- lists ---- */
 typedef struct List {
 	sd_bus_message *reply;

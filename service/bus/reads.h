@@ -3,6 +3,8 @@
 #include "bus/members.h"
 
 bool read_get_vm(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error);
+bool read_get_vm_by_pid(
+	Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error);
 bool read_list_vms(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error);
 bool read_get_events(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error);
 bool read_list_operations(

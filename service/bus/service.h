@@ -69,6 +69,7 @@ typedef struct HostPicture {
 enum { DUE_KILL = DEADLINE_MAX, DUE_AGAIN, DUE_MAX };
 
 struct Bus {
+	unsigned n_validating; /* ValidateVM's under way */
 	sd_bus *connection;
 	sd_event *loop;     /* borrowed */
 	Engine *engine;     /* borrowed */

@@ -108,6 +108,15 @@ VmConfig *vm_config_with_autostart(const VmConfig *config, bool autostart)
 	return copy;
 }
 
+VmConfig *vm_config_with_name(const VmConfig *config, const char *name)
+{
+	VmConfig *copy = config_copy(config);
+
+	g_free(copy->name);
+	copy->name = g_strdup(name);
+	return copy;
+}
+
 /* ---- giving it back ---- */
 static GVariant *table_to_variant(const ConfigTable *table, const void *object);
 

@@ -118,6 +118,7 @@ GVariant *vm_config_to_variant(const VmConfig *config);
 
 /* Any thread: a copy with one thing changed. */
 VmConfig *vm_config_with_autostart(const VmConfig *config, bool autostart);
+VmConfig *vm_config_with_name(const VmConfig *config, const char *name);
 
 /* Any thread: whether the name is one (1-64 letters, digits, `._-`, first a letter or digit, not of a UUID's
  * form). With *ret_complaint set when it is not. */

@@ -48,12 +48,12 @@ static bool conflicts(const Claim *a, const Claim *b)
 	return a->device == b->device && a->inode == b->inode && (a->write || b->write);
 }
 
-static const char *find_holder_locked(Claims *claims, const char *name, const Claim *wanted, unsigned index)
+static const char *find_holder_locked(Claims *claims, const Claim *wanted, unsigned index)
 	REQUIRES(claims->mutex)
 {
 	for (unsigned i = 0; i < index; i++)
 		if (conflicts(&wanted[i], &wanted[index]))
-			return name;
+			return "";
 	for (unsigned i = 0; i < claims->rows->len; i++) {
 		ClaimRow *row = &g_array_index(claims->rows, ClaimRow, i);
 
@@ -63,21 +63,39 @@ static const char *find_holder_locked(Claims *claims, const char *name, const Cl
 	return NULL;
 }
 
-int claims_take(Claims *claims, uint64_t owner, const char *name, const Claim *wanted, unsigned n_wanted,
-	unsigned *ret_index, char **ret_holder)
+static int look_locked(Claims *claims, const Claim *wanted, unsigned n_wanted, unsigned *ret_index,
+	char **ret_holder) REQUIRES(claims->mutex)
 {
-	int r = 0;
-
-	leaf_lock(&claims->mutex);
-	for (unsigned i = 0; i < n_wanted && r == 0; i++) {
-		const char *holder = find_holder_locked(claims, name, wanted, i);
+	for (unsigned i = 0; i < n_wanted; i++) {
+		const char *holder = find_holder_locked(claims, wanted, i);
 
 		if (holder) {
 			*ret_index = i;
 			*ret_holder = g_strdup(holder);
-			r = -EBUSY;
+			return -EBUSY;
 		}
 	}
+	return 0;
+}
+
+int claims_look(
+	Claims *claims, const Claim *wanted, unsigned n_wanted, unsigned *ret_index, char **ret_holder)
+{
+	int r;
+
+	leaf_lock(&claims->mutex);
+	r = look_locked(claims, wanted, n_wanted, ret_index, ret_holder);
+	leaf_unlock(&claims->mutex);
+	return r;
+}
+
+int claims_take(Claims *claims, uint64_t owner, const char *name, const Claim *wanted, unsigned n_wanted,
+	unsigned *ret_index, char **ret_holder)
+{
+	int r;
+
+	leaf_lock(&claims->mutex);
+	r = look_locked(claims, wanted, n_wanted, ret_index, ret_holder);
 	for (unsigned i = 0; i < n_wanted && r == 0; i++) {
 		ClaimRow row = {.claim = wanted[i], .owner = owner, .name = g_strdup(name)};
 

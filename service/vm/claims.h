@@ -27,5 +27,9 @@ Claims *claims_free(Claims *claims);
 int claims_take(Claims *claims, uint64_t owner, const char *name, const Claim *wanted, unsigned n_wanted,
 	unsigned *ret_index, char **ret_holder);
 
+/* Any thread, no leaf held: the same without taking anything: whether it would be refused now. */
+int claims_look(
+	Claims *claims, const Claim *wanted, unsigned n_wanted, unsigned *ret_index, char **ret_holder);
+
 /* Any thread, no leaf held: gives back all that the owner has. */
 void claims_release(Claims *claims, uint64_t owner);

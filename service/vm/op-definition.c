@@ -1,6 +1,6 @@
 /*
- * Define, SetAutostart, Undefine: what is durable. Each commits first: the caller of one that takes too long
- * on slow storage is told so, but it is carried out, and the VM's other operations wait for it.
+ * Define, SetAutostart, Rename, Undefine: what is durable. Each commits first: the caller of one that takes
+ * too long on slow storage is told so, but it is carried out, and the VM's other operations wait for it.
  */
 #include <errno.h>
 
@@ -58,6 +58,29 @@ static bool run_set_autostart(Operation *op, GError **error) REQUIRES(op->vm->lo
 	return true;
 }
 
+/* The name is reserved already, and given up by the bus thread if this fails. */
+static bool run_rename(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+	g_autoptr(VmConfig) changed = NULL;
+
+	if (g_str_equal(vm->config->name, op->args.rename.name))
+		return true;
+	changed = vm_config_with_name(vm->config, op->args.rename.name);
+	if (!write_definition(op, changed, vm->revision + 1, error))
+		return false;
+	vm_config_unref(vm->config);
+	vm->config = g_steal_pointer(&changed);
+	vm->revision++;
+	vm->dirty = true;
+	return true;
+}
+
+static void clear_rename(OperationArgs *args)
+{
+	g_free(args->rename.name);
+}
+
 static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
@@ -92,3 +115,5 @@ const OperationType operation_set_autostart = {
 	"SetAutostart", VM_LANE_QMP, DEADLINE_DEVICE, false, run_set_autostart, NULL};
 const OperationType operation_undefine = {
 	"Undefine", VM_LANE_QMP, DEADLINE_DEVICE, false, run_undefine, NULL};
+const OperationType operation_rename = {
+	"Rename", VM_LANE_QMP, DEADLINE_DEVICE, false, run_rename, clear_rename};

@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "qemu/command-line.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "vm/checks.h"
 #include "vm/disks.h"
 #include "vm/link.h"
 #include "vm/operation.h"
@@ -23,69 +23,15 @@
 /* What is to be started, once it has been looked at. */
 typedef struct Plan {
 	VmConfig *config; /* a reference */
-	VmAccelerator accelerator;
-	bool *block_devices;
-	Claim *claims;
+	StartFacts facts;
 } Plan;
 
 static void plan_clear(Plan *plan)
 {
 	vm_config_unref(plan->config);
-	g_free(plan->block_devices);
-	g_free(plan->claims);
+	start_facts_clear(&plan->facts);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
-
-/* ---- what may hang ---- */
-static bool check_file(const char *key, const char *path, GError **error)
-{
-	struct stat st;
-
-	if (path[0] == '\0')
-		return true;
-	if (stat(path, &st) < 0)
-		g_set_error(
-			error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(errno));
-	else if (!S_ISREG(st.st_mode))
-		g_set_error(
-			error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, path);
-	else if (st.st_size == 0)
-		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s: is empty", key, path);
-	else
-		return true;
-	return false;
-}
-
-static bool check_memory(const VmConfig *config, GError **error)
-{
-	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-
-	if (config->memory <= host)
-		return true;
-	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_CONFIG,
-		"Memory: %" G_GUINT64_FORMAT " MiB is more than the host has (%" G_GUINT64_FORMAT " MiB)",
-		config->memory >> 20, host >> 20);
-	return false;
-}
-
-static bool choose_accelerator(Operation *op, const VmConfig *config, VmAccelerator *ret, GError **error)
-{
-	g_autofree char *why = NULL;
-
-	*ret = VM_ACCELERATOR_TCG;
-	if (config->accelerator == VM_ACCELERATOR_TCG)
-		return true;
-	assert_worker(__func__);
-	if (engine_kvm_works(op->vm->engine, &why)) {
-		*ret = VM_ACCELERATOR_KVM;
-		return true;
-	}
-	if (config->accelerator == VM_ACCELERATOR_AUTO)
-		return true;
-	g_set_error(error, VM_ERROR, VM_ERROR_NOT_SUPPORTED,
-		"Accelerator: KVM does not work on this host: %s", why);
-	return false;
-}
 
 /* ---- what is undone ---- */
 static void undo_claims(Operation *op) REQUIRES(op->vm->lock)
@@ -237,10 +183,10 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	QemuCommandLine spec = {
 		.binary = engine->qemu_binary,
 		.config = plan->config,
-		.accelerator = plan->accelerator,
+		.accelerator = plan->facts.accelerator,
 		.qmp_fd = launch->qmp_listener,
 		.console_fds = launch->listeners,
-		.block_devices = plan->block_devices,
+		.block_devices = plan->facts.block_devices,
 	};
 	g_auto(GStrv) argv = qemu_command_line_build(&spec);
 	g_autofree int *fds = g_new(int, launch->n_consoles + 1);
@@ -271,15 +217,16 @@ static bool record_process(
 		.pid = process ? process->pid : 0,
 		.start_time = process ? process->start_time : 0,
 		.epoch = epoch,
-		.accelerator = plan->accelerator,
+		.accelerator = plan->facts.accelerator,
 	};
 	int r;
 
 	for (unsigned i = 0; i < plan->config->n_disks; i++)
 		if (plan->config->disks[i].path[0] != '\0')
-			record.claims[record.n_claims++] = (ProcessClaim){.device = plan->claims[i].device,
-				.inode = plan->claims[i].inode,
-				.write = plan->claims[i].write};
+			record.claims[record.n_claims++] =
+				(ProcessClaim){.device = plan->facts.claims[i].device,
+					.inode = plan->facts.claims[i].inode,
+					.write = plan->facts.claims[i].write};
 	r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
 	if (r < 0)
 		set_folder_error(op, r, error);
@@ -289,22 +236,17 @@ static bool record_process(
 /* ---- the steps ---- */
 static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
-	const VmConfig *config = plan->config;
-	g_autoptr(GError) problem = NULL;
-	bool ok;
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
 
 	operation_block(op);
-	ok = vm_disks_resolve(config, &plan->claims, &plan->block_devices, &problem) &&
-	     check_file("Kernel", config->kernel, &problem) &&
-	     check_file("Initrd", config->initrd, &problem) && check_memory(config, &problem) &&
-	     choose_accelerator(op, config, &plan->accelerator, &problem);
+	vm_check_start(op->vm->engine, plan->config, &plan->facts, problems);
 	if (!operation_unblock(op, error))
 		return false;
-	if (!ok) {
-		g_propagate_error(error, g_steal_pointer(&problem));
+	if (problems->len > 0) {
+		g_propagate_error(error, g_error_copy(problems->pdata[0]));
 		return false;
 	}
-	if (!vm_disks_claim(op->vm, config, plan->claims, op->entry.id, error))
+	if (!vm_disks_claim(op->vm, plan->config, plan->facts.claims, op->entry.id, error))
 		return false;
 	operation_push_undo(op, undo_claims);
 	return true;
@@ -330,7 +272,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 
 	vm->epoch = epoch;
 	vm->pid = (uint32_t)launch.handoff->process->pid;
-	vm->accelerator = plan->accelerator;
+	vm->accelerator = plan->facts.accelerator;
 	vm->running_config = vm_config_ref(plan->config);
 	vm->claims_owner = op->entry.id;
 	vm->dirty = true;

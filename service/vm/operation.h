@@ -31,6 +31,9 @@ typedef union OperationArgs {
 	struct {
 		char *command; /* owned */
 	} execute_qmp;
+	struct {
+		char *name; /* owned; valid */
+	} rename;
 } OperationArgs;
 
 typedef struct OperationType {
@@ -45,7 +48,8 @@ typedef struct OperationType {
 
 extern const OperationType operation_define, operation_undefine, operation_set_autostart, operation_start,
 	operation_shutdown, operation_reboot, operation_reset, operation_pause, operation_resume,
-	operation_open_console, operation_execute_qmp;
+	operation_open_console, operation_execute_qmp, operation_rename, operation_validate,
+	operation_inject_nmi;
 
 typedef void (*UndoFunc)(Operation *op);
 

@@ -11,7 +11,8 @@ struct Registry {
 typedef struct Row {
 	Vm *vm; /* a reference */
 	char *name;
-	GList *link; /* in visible; NULL: reserved only */
+	char *next_name; /* reserved by a Rename, or NULL */
+	GList *link;     /* in visible; NULL: reserved only */
 } Row;
 
 static void row_free(gpointer data)
@@ -20,6 +21,7 @@ static void row_free(gpointer data)
 
 	vm_unref(row->vm);
 	g_free(row->name);
+	g_free(row->next_name);
 	g_free(row);
 }
 
@@ -44,7 +46,7 @@ Registry *registry_free(Registry *registry)
 	return NULL;
 }
 
-bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **error)
+bool registry_is_free(Registry *registry, const char *name, const char *uuid, GError **error)
 {
 	Row *row = g_hash_table_lookup(registry->by_name, name);
 
@@ -53,18 +55,60 @@ bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **err
 			row->vm->uuid);
 		return false;
 	}
-	row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+	row = uuid ? g_hash_table_lookup(registry->by_uuid, uuid) : NULL;
 	if (row) {
-		g_set_error(
-			error, VM_ERROR, VM_ERROR_VM_EXISTS, "UUID: %s is the VM '%s'", vm->uuid, row->name);
+		g_set_error(error, VM_ERROR, VM_ERROR_VM_EXISTS, "UUID: %s is the VM '%s'", uuid, row->name);
 		return false;
 	}
+	return true;
+}
+
+bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **error)
+{
+	Row *row;
+
+	if (!registry_is_free(registry, name, vm->uuid, error))
+		return false;
 	row = g_new0(Row, 1);
 	row->vm = vm_ref(vm);
 	row->name = g_strdup(name);
 	g_hash_table_insert(registry->by_uuid, vm->uuid, row);
 	g_hash_table_insert(registry->by_name, row->name, row);
 	return true;
+}
+
+bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, GError **error)
+{
+	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+
+	if (row->next_name) {
+		g_set_error(error, VM_ERROR, VM_ERROR_BUSY, "Rename: the VM '%s' is being renamed to '%s'",
+			row->name, row->next_name);
+		return false;
+	}
+	/* To the name that it has: nothing to reserve. */
+	if (g_str_equal(row->name, name))
+		return true;
+	if (!registry_is_free(registry, name, NULL, error))
+		return false;
+	row->next_name = g_strdup(name);
+	g_hash_table_insert(registry->by_name, row->next_name, row);
+	return true;
+}
+
+void registry_settle_name(Registry *registry, Vm *vm, bool done)
+{
+	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+	char *old;
+
+	if (!row || !row->next_name)
+		return;
+	old = done ? row->name : row->next_name;
+	g_hash_table_remove(registry->by_name, old);
+	if (done)
+		row->name = row->next_name;
+	row->next_name = NULL;
+	g_free(old);
 }
 
 void registry_publish(Registry *registry, Vm *vm)
@@ -83,6 +127,7 @@ void registry_remove(Registry *registry, Vm *vm)
 	g_assert(row);
 	if (row->link)
 		g_queue_delete_link(&registry->visible, row->link);
+	registry_settle_name(registry, vm, false);
 	g_hash_table_remove(registry->by_name, row->name);
 	g_hash_table_remove(registry->by_uuid, vm->uuid);
 }
@@ -128,6 +173,9 @@ Vm *registry_find(Registry *registry, const char *name_or_uuid, GError **error)
 	char uuid[37];
 	Row *row = visible(g_hash_table_lookup(registry->by_name, name_or_uuid));
 
+	/* Found by a name that it does not have yet. */
+	if (row && !g_str_equal(row->name, name_or_uuid))
+		row = NULL;
 	if (!row && vm_uuid_normalize(name_or_uuid, uuid))
 		row = visible(g_hash_table_lookup(registry->by_uuid, uuid));
 	if (row)

@@ -14,6 +14,14 @@ Registry *registry_free(Registry *registry) ON_BUS_THREAD;
 /* Reserves the VM's UUID and name, and keeps a reference; not visible yet. VM_ERROR_VM_EXISTS names the
  * other. */
 bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **error) ON_BUS_THREAD;
+/* Reserves a name for a VM that is to be renamed. VM_ERROR_VM_EXISTS names the other; VM_ERROR_BUSY: another
+ * Rename of this VM is under way. registry_settle_name() follows. */
+bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, GError **error) ON_BUS_THREAD;
+/* `done`: the VM has its new name from now on; else the name is free again. Nothing if none was reserved. */
+void registry_settle_name(Registry *registry, Vm *vm, bool done) ON_BUS_THREAD;
+/* Whether a definition with this name and UUID could be added now. */
+bool registry_is_free(Registry *registry, const char *name, const char *uuid, GError **error) ON_BUS_THREAD;
+
 /* Makes it visible. */
 void registry_publish(Registry *registry, Vm *vm) ON_BUS_THREAD;
 /* Removes it, reserved or visible, and drops the reference. */

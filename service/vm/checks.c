@@ -1,0 +1,80 @@
+#include "vm/checks.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vm/disks.h"
+
+void start_facts_clear(StartFacts *facts)
+{
+	g_clear_pointer(&facts->block_devices, g_free);
+	g_clear_pointer(&facts->claims, g_free);
+}
+
+static void G_GNUC_PRINTF(3, 4) add(GPtrArray *problems, VmError code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_ptr_array_add(problems, g_error_new_valist(VM_ERROR, code, format, args));
+	va_end(args);
+}
+
+static void check_file(const char *key, const char *path, GPtrArray *problems)
+{
+	struct stat st;
+
+	if (path[0] == '\0')
+		return;
+	if (stat(path, &st) < 0)
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, path);
+	else if (st.st_size == 0)
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is empty", key, path);
+}
+
+static void check_memory(const VmConfig *config, GPtrArray *problems)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (config->memory > host)
+		add(problems, VM_ERROR_INVALID_CONFIG,
+			"Memory: %" G_GUINT64_FORMAT " MiB is more than the host has (%" G_GUINT64_FORMAT
+			" MiB)",
+			config->memory >> 20, host >> 20);
+}
+
+static void check_accelerator(Engine *engine, const VmConfig *config, VmAccelerator *ret, GPtrArray *problems)
+{
+	g_autofree char *why = NULL;
+
+	*ret = VM_ACCELERATOR_TCG;
+	if (config->accelerator == VM_ACCELERATOR_TCG)
+		return;
+	assert_worker(__func__);
+	if (engine_kvm_works(engine, &why))
+		*ret = VM_ACCELERATOR_KVM;
+	else if (config->accelerator == VM_ACCELERATOR_KVM)
+		add(problems, VM_ERROR_NOT_SUPPORTED, "Accelerator: KVM does not work on this host: %s", why);
+}
+
+void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
+{
+	if (access(engine->qemu_binary, X_OK) < 0)
+		add(problems, VM_ERROR_QEMU_FAILED, "%s: %s", engine->qemu_binary, g_strerror(errno));
+	facts->claims = g_new0(Claim, config->n_disks + 1);
+	facts->block_devices = g_new0(bool, config->n_disks + 1);
+	for (unsigned i = 0; i < config->n_disks; i++) {
+		GError *error = NULL;
+
+		if (config->disks[i].path[0] != '\0' &&
+			!vm_disks_resolve(config, i, &facts->claims[i], &facts->block_devices[i], &error))
+			g_ptr_array_add(problems, error);
+	}
+	check_file("Kernel", config->kernel, problems);
+	check_file("Initrd", config->initrd, problems);
+	check_memory(config, problems);
+	check_accelerator(engine, config, &facts->accelerator, problems);
+}

@@ -1,0 +1,34 @@
+/*
+ * ValidateVM: everything that Start would find, without side effects. It runs on a VM of its own that nobody
+ * else knows, made from the definition and thrown away afterwards.
+ */
+#include "vm/checks.h"
+#include "vm/disks.h"
+#include "vm/operation.h"
+
+static bool run_validate(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+	g_autoptr(VmConfig) config = vm_config_ref(op->vm->config);
+	g_auto(StartFacts) facts = {0};
+	GVariantBuilder builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a(is)"));
+	GError *conflict = NULL;
+
+	operation_block(op);
+	vm_check_start(op->vm->engine, config, &facts, problems);
+	if (!vm_disks_are_free(op->vm->engine, config, facts.claims, &conflict))
+		g_ptr_array_add(problems, conflict);
+	if (!operation_unblock(op, error))
+		return false;
+	for (unsigned i = 0; i < problems->len; i++) {
+		const GError *problem = problems->pdata[i];
+
+		g_variant_builder_add(&builder, "(is)", problem->code, problem->message);
+	}
+	/* The names of errors are bus/'s: it turns the codes into them. */
+	op->result = g_variant_ref_sink(g_variant_new("(a(is))", &builder));
+	return true;
+}
+
+const OperationType operation_validate = {
+	"ValidateVM", VM_LANE_QMP, DEADLINE_DEVICE, false, run_validate, NULL};
