@@ -21,9 +21,8 @@ Claims *claims_free(Claims *claims);
 
 /* Any thread, no leaf held: all or nothing. `owner` is the number of the Start that claims, `name`
  * the VM's name for messages (copied). 0;
- * -EBUSY: another owner has claims[*ret_index], and *ret_holder is its name (the caller frees). Two claims of
- * one owner on one image conflict like those of two owners if one of them writes: then the holder is the
- * owner itself. */
+ * -EBUSY: another owner has claims[*ret_index], and *ret_holder is its name (the caller frees). Two on one
+ * image among those wanted conflict likewise if one of them writes: then the holder is "". */
 int claims_take(Claims *claims, uint64_t owner, const char *name, const Claim *wanted, unsigned n_wanted,
 	unsigned *ret_index, char **ret_holder);
 

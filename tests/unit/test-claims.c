@@ -90,8 +90,8 @@ static void test_with_itself(World *world, gconstpointer data)
 	static const Claim writes[] = {WRITE(4), WRITE(4)};
 
 	g_assert_cmpint(take(world, 1, "a", reads, 3), ==, 0);
-	assert_refused(world, take(world, 2, "b", mixed, 3), 2, "b");
-	assert_refused(world, take(world, 2, "b", writes, 2), 1, "b");
+	assert_refused(world, take(world, 2, "b", mixed, 3), 2, "");
+	assert_refused(world, take(world, 2, "b", writes, 2), 1, "");
 }
 
 static void test_release(World *world, gconstpointer data)
