@@ -336,7 +336,7 @@ static PublishChange settle(Bus *bus, BusVm *bv, const Operation *op) ON_BUS_THR
 	return PUBLISH_PLAIN;
 }
 
-static void answer_operation(Call *call, const Operation *op)
+static void answer_operation(Call *call, const Operation *op) ON_BUS_THREAD
 {
 	size_t size = op->result ? g_variant_get_size(op->result) : 0;
 

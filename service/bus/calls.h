@@ -58,7 +58,7 @@ bool call_submit(
 	Call *call, BusVm *bv, const OperationType *type, OperationArgs *args_consume, GError **error);
 void call_kill(Call *call, BusVm *bv);
 /* Answers without an operation. */
-void call_reply_empty(Call *call);
+void call_reply_empty(Call *call) ON_BUS_THREAD;
 /* ValidateVM's answer; `problems` is of GError. */
 void call_reply_problems(Call *call, const GPtrArray *problems);
 bool call_count(Call *call, GError **error);
@@ -66,7 +66,7 @@ bool call_count(Call *call, GError **error);
 /* ---- the inbox ---- */
 void calls_operation_done(Bus *bus, Operation *op_consume) ON_BUS_THREAD;
 /* A view was installed: may a Kill be answered? */
-void calls_look_at_kills(BusVm *bv);
+void calls_look_at_kills(BusVm *bv) ON_BUS_THREAD;
 
 /* ---- what is shown ---- */
 /* The sender is borrowed. */

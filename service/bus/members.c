@@ -274,7 +274,6 @@ static bool begin_validate(Call *call, BusVm *none, GError **error)
 {
 	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
 	g_autoptr(VmConfig) config = NULL;
-	g_autofree char *name = NULL;
 	g_autoptr(Vm) vm = NULL;
 	GError *problem = NULL;
 	OperationArgs args = {0};

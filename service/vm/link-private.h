@@ -20,7 +20,12 @@ struct VmLink {
 	char tail[LINK_TAIL_MAX];
 	size_t tail_size;
 	bool tail_cut;
-	Console **consoles;
+	Console **consoles; /* NULL where there is no connection */
+	char **console_paths;
+	ConsoleRequest *waiting_readers; /* whose console is not connected yet */
+	bool consoles_missing;           /* to be tried again with the monitor's timer */
+	uint64_t consoles_usec;          /* when */
+	bool told_lost;                  /* the loss of the monitor was logged, and it was not back since */
 	unsigned n_consoles;
 
 	uint64_t last_heard_usec;     /* monotonic: when bytes last came from the monitor */
@@ -49,5 +54,7 @@ void link_resync_done(VmLink *link) ON_EVENT_THREAD;
 /* link.c */
 /* Connects to the path; then the handshake runs. 0 or a negative errno. */
 int link_reconnect(VmLink *link) ON_EVENT_THREAD;
+/* Connects the consoles that are not. */
+void link_connect_consoles(VmLink *link) ON_EVENT_THREAD;
 /* The monitor is gone, the process is not: files it and plans the next attempt. */
 void link_lost(VmLink *link) ON_EVENT_THREAD;

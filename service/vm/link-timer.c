@@ -148,6 +148,7 @@ void link_timer_arm(VmLink *link)
 
 	due_usec = earlier(due_usec, link->query_deadline_usec);
 	due_usec = earlier(due_usec, link->reconnect_usec);
+	due_usec = earlier(due_usec, link->consoles_usec);
 	if (can_ask(link) && !link->in_resync_line) {
 		due_usec = earlier(due_usec, link->last_heard_usec + ENGINE_PROBE_IDLE_USEC);
 		if (link->resync_wanted)
@@ -209,6 +210,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 		if (link_reconnect(link) < 0)
 			link->reconnect_usec = now_usec + ENGINE_RECONNECT_USEC;
 	}
+	if (link->consoles_usec != 0 && now_usec >= link->consoles_usec)
+		link_connect_consoles(link);
 	check_query(link, now_usec);
 	link_timer_arm(link);
 	return 0;

@@ -55,6 +55,7 @@ static void on_ready(void *user)
 	VmLink *link = user;
 
 	assert_event_thread(__func__);
+	link->told_lost = false;
 	if (link->fresh) {
 		link->fresh = false;
 		return;
@@ -109,16 +110,19 @@ static void on_turn(void *user)
 static void on_closed(void *user, int error, const char *why)
 {
 	VmLink *link = user;
+	bool again = link->told_lost;
 
 	assert_event_thread(__func__);
 	link->monitor_closed = true;
 	g_free(link->closed_why);
 	link->closed_why = g_strdup(why);
-	if (error < 0)
+	if (error < 0 && !again)
 		log_vm(LOG_WARNING, link->name, link->vm->uuid, "the monitor is lost: %s", why);
+	link->told_lost = true;
 	/* An exit closes the monitor a moment before the process is seen to have ended: it gets that moment.
 	 */
-	link->reconnect_usec = clock_monotonic_usec() + ENGINE_RECONNECT_USEC / 5;
+	link->reconnect_usec =
+		clock_monotonic_usec() + (again ? ENGINE_RECONNECT_USEC : ENGINE_RECONNECT_USEC / 5);
 	link_timer_arm(link);
 }
 
@@ -214,6 +218,13 @@ static void link_free(VmLink *link) ON_EVENT_THREAD
 	sd_event_source_disable_unref(link->output_source);
 	sd_event_source_disable_unref(link->timer);
 	qmp_monitor_free(link->monitor);
+	while (link->waiting_readers) {
+		ConsoleRequest *request = link->waiting_readers;
+
+		link->waiting_readers = request->next;
+		console_reader_gone(link->vm);
+		console_request_free(request);
+	}
 	for (unsigned i = 0; i < link->n_consoles; i++)
 		console_free(link->consoles[i]);
 	g_free(link->consoles);
@@ -221,6 +232,7 @@ static void link_free(VmLink *link) ON_EVENT_THREAD
 	fd_close(&link->output_fd);
 	g_free(link->qmp_path);
 	g_free(link->name);
+	g_strfreev(link->console_paths);
 	g_free(link->closed_why);
 	link->vm->link = NULL;
 	vm_unref(link->vm);
@@ -259,21 +271,53 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t revents, voi
 }
 
 /* ---- what the mail holds for the event thread ---- */
+/* Gives readers to their consoles. One whose console is not connected waits; without a QEMU its socket is
+ * closed, which is what it would see of a VM that has ended. */
+static void add_console_readers(Vm *vm, ConsoleRequest *requests) ON_EVENT_THREAD
+{
+	VmLink *link = vm->link;
+	ConsoleRequest *next;
+
+	for (ConsoleRequest *request = requests; request; request = next) {
+		Console *console =
+			link && request->index < link->n_consoles ? link->consoles[request->index] : NULL;
+
+		next = request->next;
+		if (console) {
+			console_add_reader(console, g_steal_fd(&request->fd), request->read_only);
+		} else if (link && request->index < link->n_consoles) {
+			request->next = link->waiting_readers;
+			link->waiting_readers = request;
+			continue;
+		} else {
+			console_reader_gone(vm);
+		}
+		console_request_free(request);
+	}
+}
+
+void link_connect_consoles(VmLink *link)
+{
+	link->consoles_missing = false;
+	for (unsigned i = 0; i < link->n_consoles; i++) {
+		if (!link->consoles[i])
+			console_new(link->vm, fd_connect_unix(link->console_paths[i]), &link->consoles[i]);
+		link->consoles_missing = link->consoles_missing || !link->consoles[i];
+	}
+	add_console_readers(link->vm, g_steal_pointer(&link->waiting_readers));
+	link->consoles_usec = link->consoles_missing ? clock_monotonic_usec() + ENGINE_RECONNECT_USEC : 0;
+}
+
 static void adopt_consoles(VmLink *link, VmHandoff *handoff) ON_EVENT_THREAD
 {
 	link->n_consoles = handoff->n_consoles;
 	link->consoles = g_new0(Console *, handoff->n_consoles);
-	for (unsigned i = 0; i < handoff->n_consoles; i++) {
-		autofd int fd = g_steal_fd(&handoff->console_fds[i]);
-		int r;
-
-		if (fd < 0)
-			fd = fd_connect_unix(handoff->console_paths[i]);
-		r = console_new(link->vm, g_steal_fd(&fd), &link->consoles[i]);
-		if (r < 0)
-			log_vm(LOG_WARNING, link->name, link->vm->uuid, "console %u can't be read: %s", i,
-				g_strerror(-r));
-	}
+	link->console_paths = g_steal_pointer(&handoff->console_paths);
+	for (unsigned i = 0; i < handoff->n_consoles; i++)
+		if (handoff->console_fds[i] >= 0)
+			console_new(link->vm, g_steal_fd(&handoff->console_fds[i]), &link->consoles[i]);
+	/* A QEMU that is stopped accepts nobody now. */
+	link_connect_consoles(link);
 }
 
 static int adopt_monitor(VmLink *link, VmHandoff *handoff) ON_EVENT_THREAD
@@ -347,25 +391,6 @@ static void send_commands(Vm *vm, const GString *send) ON_EVENT_THREAD
 	if (r < 0)
 		log_vm(r == -EPIPE ? LOG_DEBUG : LOG_WARNING, link ? link->name : vm->uuid, vm->uuid,
 			"a command can't be sent: %s", g_strerror(-r));
-}
-
-static void add_console_readers(Vm *vm, ConsoleRequest *requests) ON_EVENT_THREAD
-{
-	ConsoleRequest *next;
-
-	for (ConsoleRequest *request = requests; request; request = next) {
-		Console *console = vm->link && request->index < vm->link->n_consoles
-					   ? vm->link->consoles[request->index]
-					   : NULL;
-
-		next = request->next;
-		/* Without one the fd is closed, which is what its reader would see of a VM that has ended. */
-		if (console)
-			console_add_reader(console, g_steal_fd(&request->fd), request->read_only);
-		else
-			console_reader_gone(vm);
-		console_request_free(request);
-	}
 }
 
 void vm_link_serve(Vm *vm)
