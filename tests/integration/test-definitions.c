@@ -9,12 +9,12 @@
 static void test_rename(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
-	g_autofree char *web = fixture_define(f, "web", NULL, NULL),
-			*db = fixture_define(f, "db", NULL, NULL);
+	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
 	g_autoptr(GVariant) found = NULL;
 	Client *c = f->client;
 	gsize mark;
 
+	g_free(fixture_define(f, "db", NULL, NULL));
 	fixture_start_vm(f, web);
 	mark = client_mark(c);
 	client_do(c, web, VM, "Rename", g_variant_new("(s)", "shop"));
