@@ -17,6 +17,7 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "vm/disks.h"
+#include "vm/files.h"
 #include "vm/link.h"
 #include "vm/operation.h"
 
@@ -24,6 +25,7 @@
 typedef struct Plan {
 	VmConfig *config; /* a reference */
 	VmAccelerator accelerator;
+	char *nvram_path; /* or NULL */
 	bool *block_devices;
 	Claim *claims;
 } Plan;
@@ -31,6 +33,7 @@ typedef struct Plan {
 static void plan_clear(Plan *plan)
 {
 	vm_config_unref(plan->config);
+	g_free(plan->nvram_path);
 	g_free(plan->block_devices);
 	g_free(plan->claims);
 }
@@ -240,6 +243,7 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 		.accelerator = plan->accelerator,
 		.qmp_fd = launch->qmp_listener,
 		.console_fds = launch->listeners,
+		.nvram_path = plan->nvram_path,
 		.block_devices = plan->block_devices,
 	};
 	g_auto(GStrv) argv = qemu_command_line_build(&spec);
@@ -294,7 +298,8 @@ static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->
 	ok = vm_disks_resolve(config, &plan->claims, &plan->block_devices, &problem) &&
 	     check_file("Kernel", config->kernel, &problem) &&
 	     check_file("Initrd", config->initrd, &problem) && check_memory(config, &problem) &&
-	     choose_accelerator(op, config, &plan->accelerator, &problem);
+	     choose_accelerator(op, config, &plan->accelerator, &problem) &&
+	     vm_files_prepare_firmware(op->vm, config, &plan->nvram_path, &problem);
 	if (!operation_unblock(op, error))
 		return false;
 	if (!ok) {
