@@ -20,10 +20,20 @@
 #define VM_DEVICE_NAME_MAX               24U /* QEMU's node names are at most 31, with a prefix of ours */
 #define VM_MEMORY_MIN                    (1ULL << 20)
 #define VM_DISKS_MAX                     64
+#define VM_SATA_MAX                      6U
+#define VM_USB_DISKS_MAX                 8U
+#define VM_IDE_MAX                       4U
+#define VM_FLOPPIES_MAX                  2U
 #define VM_NICS_MAX                      16
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_DISK_SERIAL_MAX               20 /* what ATA and NVMe have room for */
+#define VM_DISK_BOOT_INDEX_MAX           999
+#define VM_CPU_MODEL_MAX                 64
+#define VM_METADATA_MAX                  64 /* entries */
+#define VM_METADATA_KEY_MAX              256
+#define VM_METADATA_VALUE_MAX            4096
 #define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
@@ -34,6 +44,30 @@ typedef enum VmAccelerator {
 	VM_ACCELERATOR_TCG,
 	VM_ACCELERATOR_MAX
 } VmAccelerator;
+typedef enum VmFirmware {
+	VM_FIRMWARE_BIOS,
+	VM_FIRMWARE_UEFI,
+	VM_FIRMWARE_UEFI_SECURE, /* on q35 only */
+	VM_FIRMWARE_MAX
+} VmFirmware;
+typedef enum VmDisplay { VM_DISPLAY_NONE, VM_DISPLAY_VNC, VM_DISPLAY_MAX } VmDisplay;
+typedef enum VmWatchdog {
+	VM_WATCHDOG_NONE,
+	VM_WATCHDOG_I6300ESB,
+	VM_WATCHDOG_IB700, /* on pc only */
+	VM_WATCHDOG_MAX
+} VmWatchdog;
+typedef enum VmWatchdogAction {
+	VM_WATCHDOG_ACTION_RESET,
+	VM_WATCHDOG_ACTION_SHUTDOWN,
+	VM_WATCHDOG_ACTION_POWEROFF,
+	VM_WATCHDOG_ACTION_PAUSE,
+	VM_WATCHDOG_ACTION_INJECT_NMI,
+	VM_WATCHDOG_ACTION_NONE,
+	VM_WATCHDOG_ACTION_MAX
+} VmWatchdogAction;
+typedef enum NicType { NIC_TYPE_USER, NIC_TYPE_NONE, NIC_TYPE_MAX } NicType;
+typedef enum NicModel { NIC_MODEL_VIRTIO, NIC_MODEL_E1000E, NIC_MODEL_MAX } NicModel;
 typedef enum DiskFormat { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2, DISK_FORMAT_MAX } DiskFormat;
 typedef enum DiskDevice {
 	DISK_DEVICE_DISK,
@@ -41,9 +75,19 @@ typedef enum DiskDevice {
 	DISK_DEVICE_FLOPPY,
 	DISK_DEVICE_MAX
 } DiskDevice;
-/* virtio for disks, ide for cdroms, fdc for floppies: the default of each Device, and for now the only one.
- */
-typedef enum DiskBus { DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC, DISK_BUS_MAX } DiskBus;
+/* virtio for disks, ide for cdroms, fdc for floppies are the defaults. ide is what the machine has (AHCI on
+ * q35), sata a controller beside it. */
+typedef enum DiskBus {
+	DISK_BUS_VIRTIO,
+	DISK_BUS_SATA,
+	DISK_BUS_NVME,
+	DISK_BUS_SCSI,
+	DISK_BUS_USB,
+	DISK_BUS_IDE,
+	DISK_BUS_FDC,
+	DISK_BUS_MAX
+} DiskBus;
+typedef enum DiskCache { DISK_CACHE_WRITEBACK, DISK_CACHE_NONE, DISK_CACHE_UNSAFE, DISK_CACHE_MAX } DiskCache;
 typedef enum ConsoleType { CONSOLE_TYPE_SERIAL, CONSOLE_TYPE_VIRTIO, CONSOLE_TYPE_MAX } ConsoleType;
 
 /* The words of the contract. NULL / -EINVAL for what is none. */
@@ -51,12 +95,26 @@ const char *vm_machine_type_to_string(VmMachineType type);
 int vm_machine_type_from_string(const char *s);
 const char *vm_accelerator_to_string(VmAccelerator accelerator);
 int vm_accelerator_from_string(const char *s);
+const char *vm_firmware_to_string(VmFirmware firmware);
+int vm_firmware_from_string(const char *s);
+const char *vm_display_to_string(VmDisplay display);
+int vm_display_from_string(const char *s);
+const char *vm_watchdog_to_string(VmWatchdog watchdog); /* "" for none */
+int vm_watchdog_from_string(const char *s);
+const char *vm_watchdog_action_to_string(VmWatchdogAction action);
+int vm_watchdog_action_from_string(const char *s);
+const char *nic_type_to_string(NicType type);
+int nic_type_from_string(const char *s);
+const char *nic_model_to_string(NicModel model);
+int nic_model_from_string(const char *s);
 const char *disk_format_to_string(DiskFormat format);
 int disk_format_from_string(const char *s);
 const char *disk_device_to_string(DiskDevice device);
 int disk_device_from_string(const char *s);
 const char *disk_bus_to_string(DiskBus bus);
 int disk_bus_from_string(const char *s);
+const char *disk_cache_to_string(DiskCache cache);
+int disk_cache_from_string(const char *s);
 const char *console_type_to_string(ConsoleType type);
 int console_type_from_string(const char *s);
 
@@ -68,13 +126,19 @@ typedef struct DiskConfig {
 	DiskBus bus;
 	DiskDevice device;
 	bool read_only; /* always true for a cdrom */
+	DiskCache cache;
+	bool discard;
+	char *serial;        /* "" when not given */
+	uint32_t boot_index; /* 0: after those that have one, in the order of the list */
 } DiskConfig;
 
 typedef struct NicConfig {
 	char *name; /* default nic0... */
 	char *mac;  /* lower case; default made from the VM's UUID and the NIC's name, so it is stable:
 		       52:54:00:... */
-} NicConfig;        /* Type user, Model virtio: the only ones for now */
+	NicType type;
+	NicModel model;
+} NicConfig;
 
 typedef struct ConsoleConfig {
 	char *name; /* default console0... */
@@ -90,8 +154,14 @@ typedef struct VmConfig {
 	uint64_t memory; /* bytes, a multiple of 1 MiB */
 	VmMachineType machine_type;
 	VmAccelerator accelerator;
+	char *cpu_model;                             /* "" when not given: by accelerator */
 	char *kernel, *initrd, *kernel_command_line; /* "" when not given */
+	VmFirmware firmware;
+	VmDisplay display;
+	bool rng;
 	bool panic;
+	VmWatchdog watchdog;
+	VmWatchdogAction on_watchdog;
 	bool autostart;
 	uint64_t shutdown_timeout_usec; /* 0: no limit */
 	DiskConfig *disks;
@@ -100,6 +170,7 @@ typedef struct VmConfig {
 	unsigned n_nics;
 	ConsoleConfig *consoles;
 	unsigned n_consoles;
+	char **metadata; /* key, value, key, value..., NULL; or NULL when there is none */
 } VmConfig;
 
 /* Any thread that has a reference. */

@@ -13,6 +13,7 @@
 
 static char **build(const VmConfig *config, const bool *block_devices)
 {
+	g_autofree char *nvram_path = g_strdup_printf("/var/lib/roost/nvram/%s.fd", config->uuid);
 	int console_fds[VM_CONSOLES_MAX];
 
 	for (int i = 0; i < VM_CONSOLES_MAX; i++)
@@ -24,6 +25,7 @@ static char **build(const VmConfig *config, const bool *block_devices)
 			config->accelerator == VM_ACCELERATOR_KVM ? VM_ACCELERATOR_KVM : VM_ACCELERATOR_TCG,
 		.qmp_fd = QMP_FD,
 		.console_fds = console_fds,
+		.nvram_path = nvram_path,
 		.block_devices = block_devices,
 	});
 }
@@ -94,6 +96,7 @@ static void test_addresses_stay(void)
 		g_autofree char *json = g_strdup_printf(
 			"{\"Name\": \"vm\", \"UUID\": \"6b1c9d2e-0f3a-4c57-9e21-000000000000\", "
 			"\"Memory\": 268435456, \"MachineType\": \"%s\", \"Panic\": true, "
+			"\"RNG\": true, \"Watchdog\": \"i6300esb\", \"Display\": \"vnc\", "
 			"\"Disks\": [{\"Path\": \"/a\", \"Format\": \"raw\"}, {\"Path\": \"/b\", \"Format\": "
 			"\"raw\"}], \"NICs\": [{}, {}], \"Consoles\": [{\"Type\": \"virtio\"}, {\"Type\": "
 			"\"virtio\"}]}",
@@ -109,6 +112,51 @@ static void test_addresses_stay(void)
 		less = *all;
 		less.n_consoles--;
 		assert_only_removed(all, &less, "console-console1");
+		less = *all;
+		less.rng = false;
+		assert_only_removed(all, &less, "id=rng");
+		less = *all;
+		less.watchdog = VM_WATCHDOG_NONE;
+		assert_only_removed(all, &less, "id=watchdog");
+		less = *all;
+		less.display = VM_DISPLAY_NONE;
+		assert_only_removed(all, &less, "id=display");
+	}
+}
+
+/* But for its turn to boot. */
+static char **build_without_boot_order(const VmConfig *config)
+{
+	char **argv = build(config, NULL);
+
+	for (size_t i = 0; argv[i]; i++) {
+		char *boot_index = strstr(argv[i], ",bootindex=");
+
+		if (boot_index)
+			*boot_index = '\0';
+	}
+	return argv;
+}
+
+/* Taking the last disk of a bus away changes no word about those of the other buses. */
+static void test_buses_stay(const void *name)
+{
+	g_autoptr(VmConfig) all = golden_load(name, GOLDEN_IMAGES);
+	g_auto(GStrv) many = build_without_boot_order(all);
+
+	for (unsigned i = 0; i < all->n_disks; i++) {
+		g_autofree DiskConfig *disks = g_memdup2(all->disks, all->n_disks * sizeof *disks);
+		VmConfig less = *all;
+		g_auto(GStrv) few = NULL;
+
+		if (i + 1 < all->n_disks && disks[i + 1].bus == disks[i].bus)
+			continue;
+		less.n_disks--;
+		memmove(disks + i, disks + i + 1, (less.n_disks - i) * sizeof *disks);
+		less.disks = disks;
+		few = build_without_boot_order(&less);
+		for (size_t k = 0; few[k]; k++)
+			g_assert_true(g_strv_contains((const char *const *)many, few[k]));
 	}
 }
 
@@ -147,6 +195,8 @@ int main(int argc, char *argv[])
 	}
 	g_test_add_func("/command-line-rules/no-orphans", test_no_orphans);
 	g_test_add_func("/command-line-rules/addresses-stay", test_addresses_stay);
+	g_test_add_data_func("/command-line-rules/buses-stay/q35", "full-buses", test_buses_stay);
+	g_test_add_data_func("/command-line-rules/buses-stay/pc", "full-buses-pc", test_buses_stay);
 	g_test_add_func("/command-line-rules/block-device", test_block_device);
 	g_test_add_func("/command-line-rules/ids", test_ids);
 	return g_test_run();

@@ -14,17 +14,32 @@ static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
 		g_assert_cmpint(a->disks[i].bus, ==, b->disks[i].bus);
 		g_assert_cmpint(a->disks[i].device, ==, b->disks[i].device);
 		g_assert_cmpint(a->disks[i].read_only, ==, b->disks[i].read_only);
+		g_assert_cmpint(a->disks[i].cache, ==, b->disks[i].cache);
+		g_assert_cmpint(a->disks[i].discard, ==, b->disks[i].discard);
+		g_assert_cmpstr(a->disks[i].serial, ==, b->disks[i].serial);
+		g_assert_cmpuint(a->disks[i].boot_index, ==, b->disks[i].boot_index);
 	}
 	g_assert_cmpuint(a->n_nics, ==, b->n_nics);
 	for (unsigned i = 0; i < a->n_nics; i++) {
 		g_assert_cmpstr(a->nics[i].name, ==, b->nics[i].name);
 		g_assert_cmpstr(a->nics[i].mac, ==, b->nics[i].mac);
+		g_assert_cmpint(a->nics[i].type, ==, b->nics[i].type);
+		g_assert_cmpint(a->nics[i].model, ==, b->nics[i].model);
 	}
 	g_assert_cmpuint(a->n_consoles, ==, b->n_consoles);
 	for (unsigned i = 0; i < a->n_consoles; i++) {
 		g_assert_cmpstr(a->consoles[i].name, ==, b->consoles[i].name);
 		g_assert_cmpint(a->consoles[i].type, ==, b->consoles[i].type);
 	}
+}
+
+static void assert_equal_strings(char *const *a, char *const *b)
+{
+	unsigned n = a ? g_strv_length((char **)a) : 0;
+
+	g_assert_cmpuint(n, ==, b ? g_strv_length((char **)b) : 0);
+	for (unsigned i = 0; i < n; i++)
+		g_assert_cmpstr(a[i], ==, b[i]);
 }
 
 static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
@@ -36,10 +51,17 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpuint(a->memory, ==, b->memory);
 	g_assert_cmpint(a->machine_type, ==, b->machine_type);
 	g_assert_cmpint(a->accelerator, ==, b->accelerator);
+	g_assert_cmpstr(a->cpu_model, ==, b->cpu_model);
 	g_assert_cmpstr(a->kernel, ==, b->kernel);
 	g_assert_cmpstr(a->initrd, ==, b->initrd);
 	g_assert_cmpstr(a->kernel_command_line, ==, b->kernel_command_line);
+	g_assert_cmpint(a->firmware, ==, b->firmware);
+	g_assert_cmpint(a->display, ==, b->display);
+	g_assert_cmpint(a->rng, ==, b->rng);
 	g_assert_cmpint(a->panic, ==, b->panic);
+	g_assert_cmpint(a->watchdog, ==, b->watchdog);
+	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
+	assert_equal_strings(a->metadata, b->metadata);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
 	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
 	assert_equal_devices(a, b);
@@ -88,6 +110,30 @@ static void add_device_name(GVariantBuilder *builder, unsigned i)
 		add(builder, "Name", g_variant_new_take_string(g_strdup_printf("%s%u", words[below(6)], i)));
 }
 
+static void add_disk_options(GVariantBuilder *disk, DiskDevice device, unsigned i)
+{
+	/* Of disks, only those that can be read-only. */
+	static const DiskBus buses[] = {DISK_BUS_VIRTIO, DISK_BUS_NVME, DISK_BUS_SCSI, DISK_BUS_USB};
+	bool read_only = maybe();
+
+	if (device == DISK_DEVICE_DISK && maybe())
+		add(disk, "Bus", g_variant_new_string(disk_bus_to_string(buses[below(G_N_ELEMENTS(buses))])));
+	if (device == DISK_DEVICE_CDROM && maybe())
+		add(disk, "Bus", g_variant_new_string(maybe() ? "sata" : "scsi"));
+	if (device != DISK_DEVICE_CDROM && maybe())
+		add(disk, "ReadOnly", g_variant_new_boolean(read_only));
+	else
+		read_only = device == DISK_DEVICE_CDROM;
+	if (maybe())
+		add(disk, "Cache", g_variant_new_string(disk_cache_to_string(below(DISK_CACHE_MAX))));
+	if (maybe())
+		add(disk, "Discard", g_variant_new_boolean(!read_only && maybe()));
+	if (device != DISK_DEVICE_FLOPPY && maybe())
+		add(disk, "Serial", g_variant_new_take_string(g_strdup_printf("S_%u.a-", below(1000000))));
+	if (maybe())
+		add(disk, "BootIndex", g_variant_new_uint32(maybe() ? 0 : 999 - i));
+}
+
 static GVariant *random_disks(void)
 {
 	unsigned n_of[DISK_DEVICE_MAX] = {0, 0, 0};
@@ -107,8 +153,7 @@ static GVariant *random_disks(void)
 			g_variant_new_string(disk_format_to_string((DiskFormat)below(DISK_FORMAT_MAX))));
 		if (device != DISK_DEVICE_DISK || maybe())
 			add(&disks, "Device", g_variant_new_string(disk_device_to_string(device)));
-		if (device != DISK_DEVICE_CDROM && maybe())
-			add(&disks, "ReadOnly", g_variant_new_boolean(maybe()));
+		add_disk_options(&disks, device, i);
 		g_variant_builder_close(&disks);
 	}
 	return g_variant_builder_end(&disks);
@@ -127,7 +172,9 @@ static GVariant *random_nics(void)
 				g_variant_new_take_string(g_strdup_printf(
 					"%02X:%02x:00:00:00:%02x", below(120) * 2 + 2, below(256), i)));
 		if (maybe())
-			add(&nics, "Type", g_variant_new_string("user"));
+			add(&nics, "Type", g_variant_new_string(nic_type_to_string(below(NIC_TYPE_MAX))));
+		if (maybe())
+			add(&nics, "Model", g_variant_new_string(nic_model_to_string(below(NIC_MODEL_MAX))));
 		g_variant_builder_close(&nics);
 	}
 	return g_variant_builder_end(&nics);
@@ -146,6 +193,37 @@ static GVariant *random_consoles(void)
 		g_variant_builder_close(&consoles);
 	}
 	return g_variant_builder_end(&consoles);
+}
+
+static GVariant *random_metadata(void)
+{
+	GVariantBuilder pairs;
+
+	g_variant_builder_init(&pairs, G_VARIANT_TYPE("a{ss}"));
+	for (unsigned i = 0, n = below(6); i < n; i++) {
+		g_autofree char *key_end = random_text(20, false), *value = random_text(300, true);
+		g_autofree char *key = g_strdup_printf("%u%s", i, key_end);
+
+		g_variant_builder_add(&pairs, "{ss}", key, value);
+	}
+	return g_variant_builder_end(&pairs);
+}
+
+static void add_single_devices(GVariantBuilder *builder)
+{
+	if (maybe())
+		add(builder, "Firmware", g_variant_new_string(maybe() ? "bios" : "uefi"));
+	if (maybe())
+		add(builder, "Display", g_variant_new_string(vm_display_to_string(below(VM_DISPLAY_MAX))));
+	if (maybe())
+		add(builder, "RNG", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(builder, "Panic", g_variant_new_boolean(maybe()));
+	if (maybe()) {
+		add(builder, "Watchdog", g_variant_new_string("i6300esb"));
+		add(builder, "OnWatchdog",
+			g_variant_new_string(vm_watchdog_action_to_string(below(VM_WATCHDOG_ACTION_MAX))));
+	}
 }
 
 static GVariant *random_config_dict(void)
@@ -178,7 +256,10 @@ static GVariant *random_config_dict(void)
 	if (maybe())
 		add(&builder, "Consoles", random_consoles());
 	if (maybe())
-		add(&builder, "Panic", g_variant_new_boolean(maybe()));
+		add(&builder, "CPUModel", g_variant_new_string(maybe() ? "" : "EPYC-Rome-v2"));
+	add_single_devices(&builder);
+	if (maybe())
+		add(&builder, "Metadata", random_metadata());
 	if (maybe())
 		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
 	if (maybe())
