@@ -236,6 +236,57 @@ static bool begin_open_console(Call *call, BusVm *bv, GError **error)
 	return call_submit(call, bv, &operation_open_console, &args, error);
 }
 
+static bool begin_open_display(Call *call, BusVm *bv, GError **error)
+{
+	g_autoptr(GVariant) dict = NULL;
+	OperationArgs args = {0};
+	const char *kind;
+
+	if (!read_text(call, &kind, error) ||
+		!member_read_options(call->message, call->row->name, NULL, 0, NULL, &dict, error))
+		return false;
+	args.open_display.kind = g_strdup(kind);
+	return call_submit(call, bv, &operation_open_display, &args, error);
+}
+
+static bool begin_screenshot(Call *call, BusVm *bv, GError **error)
+{
+	static const OptionRow rows[] = {{"Head", 'u', 0, OPTION_NO_FLAG}};
+	g_autoptr(GVariant) dict = NULL;
+	OperationArgs args = {0};
+	const char *format;
+	uint32_t head = 0;
+
+	if (!read_text(call, &format, error) || !member_read_options(call->message, call->row->name, rows,
+							G_N_ELEMENTS(rows), &head, &dict, error))
+		return false;
+	args.screenshot.format = g_strdup(format);
+	args.screenshot.head = head;
+	return call_submit(call, bv, &operation_screenshot, &args, error);
+}
+
+static bool begin_send_keys(Call *call, BusVm *bv, GError **error)
+{
+	static const OptionRow rows[] = {{"HoldTime", 't', 0, OPTION_NO_FLAG}};
+	g_autoptr(GVariant) dict = NULL, keys = NULL;
+	OperationArgs args = {0};
+	uint64_t hold_usec = 0;
+	int r = variant_read(call->message, "as", BUS_OPTIONS_MAX, &keys);
+
+	if (r == -EFBIG) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "keys: too many");
+		return false;
+	}
+	if (r < 0)
+		return refuse_arguments(r, error);
+	if (!member_read_options(
+		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &hold_usec, &dict, error))
+		return false;
+	args.send_keys.keys = g_variant_dup_strv(keys, NULL);
+	args.send_keys.hold_usec = hold_usec;
+	return call_submit(call, bv, &operation_send_keys, &args, error);
+}
+
 static bool begin_execute_qmp(Call *call, BusVm *bv, GError **error)
 {
 	OperationArgs args = {0};
@@ -353,6 +404,9 @@ static const MemberRow members[] = {
 	{BUS_VM, "SetAutostart", ACCESS_CHANGE, .begin = begin_set_autostart},
 	{BUS_VM, "Undefine", ACCESS_CHANGE, .begin = begin_undefine},
 	{BUS_VM, "OpenConsole", ACCESS_CHANGE, .begin = begin_open_console},
+	{BUS_VM, "OpenDisplay", ACCESS_CHANGE, .begin = begin_open_display},
+	{BUS_VM, "Screenshot", ACCESS_CHANGE, .begin = begin_screenshot},
+	{BUS_VM, "SendKeys", ACCESS_CHANGE, .begin = begin_send_keys},
 	{BUS_VM, "InjectNMI", ACCESS_CHANGE, .begin = begin_inject_nmi},
 	{BUS_VM, "ExecuteQMP", ACCESS_CHANGE, .begin = begin_execute_qmp},
 };

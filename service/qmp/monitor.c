@@ -8,6 +8,7 @@
 #include "qmp/monitor.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -24,6 +25,8 @@ struct QmpMonitor {
 	int fd;
 	int write_error;
 	bool closed;
+	int sending_fd;            /* to go along with the byte at sending_at; -1: none */
+	size_t sending_at, n_sent; /* bytes, ever */
 };
 
 static void close_monitor(QmpMonitor *monitor, int error, const char *why) ON_EVENT_THREAD
@@ -48,6 +51,34 @@ static void watch(QmpMonitor *monitor) ON_EVENT_THREAD
 	sd_event_source_set_io_events(monitor->source, events);
 }
 
+/* What belongs to an fd must not be sent before it, nor together with what comes before. */
+static ssize_t send_some(QmpMonitor *monitor, const char *bytes, size_t size)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec part = {.iov_base = (void *)bytes, .iov_len = size};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (monitor->sending_fd >= 0 && monitor->n_sent < monitor->sending_at) {
+		part.iov_len = MIN(size, monitor->sending_at - monitor->n_sent);
+	} else if (monitor->sending_fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control.space;
+		control.header = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(&control.header), &monitor->sending_fd, sizeof(int));
+	}
+	n = sendmsg(monitor->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0 && message.msg_control)
+		fd_close(&monitor->sending_fd);
+	if (n > 0)
+		monitor->n_sent += (size_t)n;
+	return n;
+}
+
 static void write_output(QmpMonitor *monitor) ON_EVENT_THREAD
 {
 	while (!monitor->closed && monitor->write_error == 0) {
@@ -57,7 +88,7 @@ static void write_output(QmpMonitor *monitor) ON_EVENT_THREAD
 
 		if (size == 0)
 			break;
-		n = send(monitor->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send_some(monitor, bytes, size);
 		if (n >= 0)
 			qmp_session_wrote(monitor->session, (size_t)n);
 		else if (errno == EAGAIN)
@@ -134,6 +165,7 @@ int qmp_monitor_new(sd_event *loop, int fd_consume, const QmpMonitorCallbacks *c
 
 	assert_event_thread(__func__);
 	monitor->fd = fd_consume;
+	monitor->sending_fd = -1;
 	monitor->callbacks = *callbacks;
 	monitor->user = user;
 	r = sd_event_add_io(loop, &monitor->source, fd_consume, EPOLLIN, on_io, monitor);
@@ -153,20 +185,37 @@ QmpMonitor *qmp_monitor_free(QmpMonitor *monitor)
 		return NULL;
 	sd_event_source_disable_unref(monitor->source);
 	fd_close(&monitor->fd);
+	fd_close(&monitor->sending_fd);
 	qmp_session_free(monitor->session);
 	g_free(monitor);
 	return NULL;
 }
 
-int qmp_monitor_send(QmpMonitor *monitor, const char *bytes, size_t size)
+int qmp_monitor_send_fd(QmpMonitor *monitor, const char *bytes, size_t size, int fd_consume, size_t offset)
 {
+	autofd int fd = fd_consume;
+	size_t waiting;
+
 	if (monitor->closed || monitor->write_error < 0)
 		return -EPIPE;
 	if (qmp_session_output_full(monitor->session))
 		return -ENOBUFS;
+	/* Before the handshake the session orders what is sent; nobody has an fd to pass then. */
+	if (fd >= 0 && (monitor->sending_fd >= 0 || !qmp_monitor_is_ready(monitor)))
+		return -EBUSY;
+	if (fd >= 0) {
+		qmp_session_output(monitor->session, &waiting);
+		monitor->sending_fd = g_steal_fd(&fd);
+		monitor->sending_at = monitor->n_sent + waiting + offset;
+	}
 	qmp_session_send(monitor->session, bytes, size);
 	write_output(monitor);
 	return 0;
+}
+
+int qmp_monitor_send(QmpMonitor *monitor, const char *bytes, size_t size)
+{
+	return qmp_monitor_send_fd(monitor, bytes, size, -1, 0);
 }
 
 bool qmp_monitor_is_ready(const QmpMonitor *monitor)

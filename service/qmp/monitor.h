@@ -33,6 +33,11 @@ QmpMonitor *qmp_monitor_free(QmpMonitor *monitor) ON_EVENT_THREAD;
  * closed. */
 int qmp_monitor_send(QmpMonitor *monitor, const char *bytes, size_t size) ON_EVENT_THREAD;
 
+/* The same with an fd (taken over, also on failure) that goes along with the command that begins at `offset`
+ * (SCM_RIGHTS; QMP's getfd and add-fd). -EBUSY: one is still to be sent, or the handshake is not through. */
+int qmp_monitor_send_fd(QmpMonitor *monitor, const char *bytes, size_t size, int fd_consume, size_t offset)
+	ON_EVENT_THREAD;
+
 /* Whether the handshake is through. */
 bool qmp_monitor_is_ready(const QmpMonitor *monitor) ON_EVENT_THREAD;
 

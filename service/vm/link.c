@@ -379,13 +379,14 @@ static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
 	link_timer_arm(link);
 }
 
-static void send_commands(Vm *vm, const GString *send) ON_EVENT_THREAD
+static void send_commands(Vm *vm, const GString *send, int fd_consume, size_t fd_offset) ON_EVENT_THREAD
 {
 	VmLink *link = vm->link;
+	autofd int fd = fd_consume;
 	int r = -EPIPE;
 
 	if (link && link->monitor && !link->monitor_closed)
-		r = qmp_monitor_send(link->monitor, send->str, send->len);
+		r = qmp_monitor_send_fd(link->monitor, send->str, send->len, g_steal_fd(&fd), fd_offset);
 	/* Whoever waits for the answers has a deadline, or is told of the loss; a QEMU that has just ended is
 	 * nothing to speak of. */
 	if (r < 0)
@@ -399,6 +400,8 @@ void vm_link_serve(Vm *vm)
 	ConsoleRequest *consoles = NULL;
 	g_autoptr(GString) send = NULL;
 	uint64_t shutdown_usec = 0, quit_usec = 0;
+	autofd int fd = -1;
+	size_t fd_offset = 0;
 	bool resync = false, any;
 
 	leaf_lock(&vm->mail.mutex);
@@ -409,6 +412,8 @@ void vm_link_serve(Vm *vm)
 		consoles = g_steal_pointer(&vm->mail.consoles);
 		if (vm->mail.send && vm->mail.send->len > 0) {
 			send = vm->mail.send;
+			fd = g_steal_fd(&vm->mail.send_fd);
+			fd_offset = vm->mail.send_fd_offset;
 			vm->mail.send = g_string_new(NULL);
 		}
 		resync = vm->mail.resync_wanted;
@@ -423,7 +428,7 @@ void vm_link_serve(Vm *vm)
 	if (handoff)
 		adopt(vm, handoff);
 	if (send)
-		send_commands(vm, send);
+		send_commands(vm, send, g_steal_fd(&fd), fd_offset);
 	if (consoles)
 		add_console_readers(vm, consoles);
 	if (vm->link) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/fd.h"
 #include "vm/link.h"
 #include "vm/vm.h"
 
@@ -103,6 +104,7 @@ void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_wor
 	EventRecord record = internal_record(EVENT_EXIT);
 	g_autofree char *data = NULL, *words = g_strdup(last_words), *old_words = NULL;
 	g_autoptr(QemuProcess) process = NULL;
+	autofd int send_fd = -1;
 	GString *send;
 
 	if (known) {
@@ -123,6 +125,7 @@ void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_wor
 	old_words = g_steal_pointer(&vm->mail.last_words);
 	vm->mail.last_words = g_steal_pointer(&words);
 	send = g_steal_pointer(&vm->mail.send);
+	send_fd = g_steal_fd(&vm->mail.send_fd);
 	vm->mail.silent = false;
 	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = 0;
 	leaf_unlock(&vm->mail.mutex);
@@ -133,6 +136,7 @@ void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_wor
 void vm_file_closed(Vm *vm, const char *why)
 {
 	EventRecord record = internal_record(EVENT_UNRESPONSIVE);
+	autofd int send_fd = -1;
 	GString *send;
 	g_autofree char *text = g_strdup(why), *old = NULL;
 
@@ -143,6 +147,7 @@ void vm_file_closed(Vm *vm, const char *why)
 			cond_signal(&vm->mail.waiters[i]->cond);
 		}
 	send = g_steal_pointer(&vm->mail.send);
+	send_fd = g_steal_fd(&vm->mail.send_fd);
 	vm->mail.silent = true;
 	event_set_add(&vm->mail.events, &record);
 	old = g_steal_pointer(&vm->mail.closed_why);

@@ -1,6 +1,7 @@
 /* What operations call while they run: commands to QEMU, system calls, the commit, undo. operation.h has the
  * contracts. */
 #include "util/clock.h"
+#include "util/fd.h"
 #include "vm/operation.h"
 
 static void cancelled(Operation *op, GError **error)
@@ -114,6 +115,16 @@ bool operation_execute(
 	Operation *op, const char *command, GVariant *arguments, QmpReply **ret_reply, GError **error)
 {
 	Waiter waiter = {.command_id = engine_next_command_id()};
+	g_autofree char *line = qmp_command_format(command, arguments, waiter.command_id);
+
+	return run_waiter(op, &waiter, line, command, ret_reply, error);
+}
+
+bool operation_execute_fd(Operation *op, const char *command, GVariant *arguments, int fd_consume,
+	QmpReply **ret_reply, GError **error)
+{
+	autofd int fd = fd_consume;
+	Waiter waiter = {.command_id = engine_next_command_id(), .fd = &fd};
 	g_autofree char *line = qmp_command_format(command, arguments, waiter.command_id);
 
 	return run_waiter(op, &waiter, line, command, ret_reply, error);

@@ -34,6 +34,17 @@ typedef union OperationArgs {
 	struct {
 		char *name; /* owned; valid */
 	} rename;
+	struct {
+		char **keys; /* owned */
+		uint64_t hold_usec;
+	} send_keys;
+	struct {
+		char *kind; /* owned; "" = as defined */
+	} open_display;
+	struct {
+		char *format; /* owned; "" = png */
+		uint32_t head;
+	} screenshot;
 } OperationArgs;
 
 typedef struct OperationType {
@@ -49,7 +60,7 @@ typedef struct OperationType {
 extern const OperationType operation_define, operation_undefine, operation_set_autostart, operation_start,
 	operation_shutdown, operation_reboot, operation_reset, operation_pause, operation_resume,
 	operation_open_console, operation_execute_qmp, operation_rename, operation_validate,
-	operation_inject_nmi;
+	operation_inject_nmi, operation_send_keys, operation_open_display, operation_screenshot;
 
 typedef void (*UndoFunc)(Operation *op);
 
@@ -118,6 +129,9 @@ int operation_cancel(Vm *vm, VmLane lane, uint64_t id) ON_BUS_THREAD;
  * released meanwhile: look at the state again. On success *ret_reply (may be NULL) is the caller's. */
 bool operation_execute(Operation *op, const char *command, GVariant *arguments, QmpReply **ret_reply,
 	GError **error) REQUIRES(op->vm->lock);
+/* The same with an fd that is passed along (QMP's getfd, add-fd). Taken over. */
+bool operation_execute_fd(Operation *op, const char *command, GVariant *arguments, int fd_consume,
+	QmpReply **ret_reply, GError **error) REQUIRES(op->vm->lock);
 /* The same, and waits for an event of this kind, too (registered before the command is sent). */
 bool operation_execute_and_wait(Operation *op, const char *command, GVariant *arguments, EventId event_id,
 	const char *event_key, GError **error) REQUIRES(op->vm->lock);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/fd.h"
 #include "vm/console.h"
 #include "vm/link.h"
 
@@ -20,6 +21,7 @@ Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 		lane_init(&vm->lanes[i]);
 	lock_init(&vm->lock);
 	leaf_init(&vm->mail.mutex);
+	vm->mail.send_fd = -1;
 	event_set_init(&vm->mail.events);
 	outbox_init(&vm->mail.out);
 	outbox_init(&vm->staged);
@@ -57,6 +59,7 @@ static void mail_done(VmMail *mail)
 	g_free(mail->closed_why);
 	if (mail->send)
 		g_string_free(mail->send, TRUE);
+	fd_close(&mail->send_fd);
 	leaf_done(&mail->mutex);
 }
 

@@ -43,6 +43,7 @@ typedef struct Waiter {
 	const char *event_key; /* NULL: any key */
 	bool cancellable;      /* not an undo step */
 	bool reply_suffices;   /* an exit after the reply is no failure */
+	int *fd;               /* goes along with the command, and is taken; NULL: none */
 	bool exit_only;        /* no command: it waits for the exit */
 	/* mail: the marks */
 	QmpReply *reply;
@@ -59,7 +60,9 @@ typedef struct VmMail {
 	uint64_t n_exits; /* exits filed */
 	Waiter *waiters[VM_LANE_MAX];
 	Outbox out;
-	GString *send;            /* QMP commands to be written; NULL while no monitor is expected */
+	GString *send; /* QMP commands to be written; NULL while no monitor is expected */
+	int send_fd;   /* goes along with the command at send_fd_offset of `send`; -1: none */
+	size_t send_fd_offset;
 	bool silent;              /* an answer is overdue: the next reply means that QEMU is back */
 	bool listed_for_io;       /* there is something for the event thread beyond events */
 	QemuProcess *process;     /* shown by Start; NULL: none. A reference */

@@ -6,6 +6,7 @@
  * part in being woken.
  */
 #include "util/clock.h"
+#include "util/fd.h"
 #include "vm/vm.h"
 
 static WaitResult refuse_locked(Vm *vm, const Waiter *waiter, const LaneEntry *entry) REQUIRES(vm->mail.mutex)
@@ -17,6 +18,9 @@ static WaitResult refuse_locked(Vm *vm, const Waiter *waiter, const LaneEntry *e
 	if (vm->mail.n_exits != vm->n_exits)
 		return WAIT_EXIT;
 	if (!vm->mail.send && !waiter->exit_only)
+		return WAIT_NO_QEMU;
+	/* That of a command which was given up before it was sent. */
+	if (waiter->fd && vm->mail.send_fd >= 0)
 		return WAIT_NO_QEMU;
 	return WAIT_OK;
 }
@@ -107,6 +111,10 @@ WaitResult vm_wait(
 	if (result == WAIT_OK) {
 		g_assert(!vm->mail.waiters[lane]);
 		vm->mail.waiters[lane] = waiter;
+		if (waiter->fd) {
+			vm->mail.send_fd_offset = vm->mail.send->len;
+			vm->mail.send_fd = g_steal_fd(waiter->fd);
+		}
 		if (line) {
 			g_string_append(vm->mail.send, line);
 			vm->mail.listed_for_io = true;

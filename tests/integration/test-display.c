@@ -1,0 +1,193 @@
+/* OpenDisplay, Screenshot, SendKeys, on real QEMU: what comes out is looked into. */
+#include <fcntl.h>
+#include <gio/gunixfdlist.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static bool has_qemu(void)
+{
+	if (g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE))
+		return true;
+	g_test_skip("there is no QEMU");
+	return false;
+}
+
+/* The fd of a reply. */
+static int fd_of(Client *c, guint32 serial)
+{
+	GDBusMessage *reply = client_message(c, client_await_reply(c, serial));
+	g_autoptr(GError) error = NULL;
+	int fd;
+
+	g_variant_unref(client_result(c, serial));
+	fd = g_unix_fd_list_get(g_dbus_message_get_unix_fd_list(reply), 0, &error);
+	g_assert_no_error(error);
+	return fd;
+}
+
+static int screenshot(Client *c, const char *vm, const char *format)
+{
+	return fd_of(c, client_send(c, vm, VM, "Screenshot",
+				g_variant_new("(s@a{sv})", format, g_variant_new_parsed("@a{sv} {}"))));
+}
+
+static char *read_all(int fd, gsize *ret_size)
+{
+	struct stat st;
+	char *data;
+
+	g_assert_cmpint(fstat(fd, &st), ==, 0);
+	data = g_malloc((gsize)st.st_size);
+	g_assert_cmpint(pread(fd, data, (size_t)st.st_size, 0), ==, st.st_size);
+	*ret_size = (gsize)st.st_size;
+	return data;
+}
+
+/* How many pixels of a PPM differ from its first. */
+static guint n_drawn(Client *c, const char *vm)
+{
+	int fd = screenshot(c, vm, "ppm"), width, height, head = 0;
+	g_autofree char *data = NULL;
+	guint n = 0;
+	gsize size;
+
+	data = read_all(fd, &size);
+	close(fd);
+	g_assert_cmpint(sscanf(data, "P6 %d %d 255%n", &width, &height, &head), ==, 2);
+	g_assert_cmpuint(size, ==, (gsize)head + 1 + (gsize)width * (gsize)height * 3);
+	for (gsize i = (gsize)head + 1; i < size; i += 3)
+		n += memcmp(data + i, data + head + 1, 3) != 0;
+	return n;
+}
+
+static void test_screenshot(void)
+{
+	FixtureOptions options = {.real_qemu = true};
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *web = NULL, *blind = NULL, *data = NULL;
+	guint drawn;
+	gsize size;
+	int fd;
+
+	if (!has_qemu())
+		return;
+	f = fixture_new(&options);
+	web = fixture_define(
+		f, "web", NULL, "'Accelerator': <'tcg'>, 'Display': <'vnc'>, 'MachineType': <'pc'>");
+	blind = fixture_define(f, "blind", NULL, "'Accelerator': <'tcg'>");
+	client_refused(f->client, web, VM, "Screenshot", g_variant_new_parsed("('', @a{sv} {})"),
+		ROOST_ERROR("InvalidState"), "*is off*");
+	fixture_start_vm(f, web);
+	fixture_start_vm(f, blind);
+	/* The firmware writes; each look is a call, the wait is for what it shows. */
+	do
+		drawn = n_drawn(f->client, web);
+	while (drawn < 500);
+	fd = screenshot(f->client, web, "");
+	data = read_all(fd, &size);
+	g_assert_cmpuint(size, >, 100);
+	g_assert_cmpint(memcmp(data, "\x89PNG\r\n\x1a\n", 8), ==, 0);
+	g_assert_cmpint(fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE, ==, F_SEAL_WRITE);
+	g_assert_cmpint(pwrite(fd, "x", 1, 0), ==, -1);
+	if (g_getenv("ROOST_KEEP_SCREENSHOT"))
+		g_file_set_contents(g_getenv("ROOST_KEEP_SCREENSHOT"), data, (gssize)size, NULL);
+	close(fd);
+	client_refused(f->client, web, VM, "Screenshot", g_variant_new_parsed("('jpeg', @a{sv} {})"),
+		DBUS_ERROR("InvalidArgs"), "Screenshot: format: *'jpeg'");
+	client_refused(f->client, web, VM, "Screenshot", g_variant_new_parsed("('', {'Head': <uint32 3>})"),
+		ROOST_ERROR("NoSuchDevice"), "options.Head: 3*");
+	client_refused(f->client, blind, VM, "Screenshot", g_variant_new_parsed("('', @a{sv} {})"),
+		ROOST_ERROR("InvalidState"), "Screenshot: the VM 'blind' has no display*");
+	client_refused(f->client, blind, VM, "SendKeys", g_variant_new_parsed("(['a'], @a{sv} {})"),
+		ROOST_ERROR("InvalidState"), "SendKeys: the VM 'blind' has no display*");
+	client_do(f->client, web, VM, "Kill", NULL);
+	client_do(f->client, blind, VM, "Kill", NULL);
+}
+
+static void test_open(void)
+{
+	FixtureOptions options = {.real_qemu = true};
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *web = NULL;
+	char hello[12];
+
+	if (!has_qemu())
+		return;
+	f = fixture_new(&options);
+	web = fixture_define(f, "web", NULL, "'Accelerator': <'tcg'>, 'Display': <'vnc'>");
+	fixture_start_vm(f, web);
+	/* Two viewers: QEMU greets each as a VNC server does. */
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = fd_of(
+			f->client, client_send(f->client, web, VM, "OpenDisplay",
+					   g_variant_new_parsed("(%s, @a{sv} {})", i == 0 ? "" : "vnc")));
+
+		g_assert_cmpint(read(fd, hello, sizeof hello), ==, sizeof hello);
+		g_assert_cmpint(memcmp(hello, "RFB 003.008\n", sizeof hello), ==, 0);
+		close(fd);
+	}
+	client_refused(f->client, web, VM, "OpenDisplay", g_variant_new_parsed("('spice', @a{sv} {})"),
+		ROOST_ERROR("NoSuchDevice"), "OpenDisplay: *'spice'*");
+	client_do(f->client, web, VM, "Kill", NULL);
+}
+
+/*
+ * A boot sector that reads the keyboard controller and powers off when it gets the make code of `q` (0x10):
+ * in al,0x64; test al,1; jz -6; in al,0x60; cmp al,0x10; jne -12; mov dx,0x604; mov ax,0x2000; out dx,ax; jmp
+ * $
+ */
+static void test_keys(void)
+{
+	static const unsigned char code[] = {0xfa, 0xe4, 0x64, 0xa8, 0x01, 0x74, 0xfa, 0xe4, 0x60, 0x3c, 0x10,
+		0x75, 0xf4, 0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xeb, 0xfe};
+	FixtureOptions options = {.real_qemu = true};
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *web = NULL, *floppy = NULL, *keys = NULL;
+	char image[1440 * 1024] = {0};
+	Client *c;
+	gsize mark;
+
+	if (!has_qemu())
+		return;
+	f = fixture_new(&options);
+	c = f->client;
+	memcpy(image, code, sizeof code);
+	image[510] = 0x55;
+	image[511] = (char)0xaa;
+	floppy = fixture_write(f, "floppy", image, sizeof image);
+	keys = g_strdup_printf(
+		"'Accelerator': <'tcg'>, 'Display': <'vnc'>, 'MachineType': <'pc'>, 'Disks': <[{'Device': "
+		"<'floppy'>, 'Path': <'%s'>, 'Format': <'raw'>, 'ReadOnly': <true>}]>",
+		floppy);
+	web = fixture_define(f, "web", NULL, keys);
+	fixture_start_vm(f, web);
+	mark = client_mark(c);
+	client_refused(c, web, VM, "SendKeys", g_variant_new_parsed("(@as [], @a{sv} {})"),
+		DBUS_ERROR("InvalidArgs"), "keys: *");
+	client_refused(c, web, VM, "SendKeys", g_variant_new_parsed("(['nokey'], @a{sv} {})"),
+		ROOST_ERROR("QemuFailed"), "*nokey*");
+	/* The firmware swallows keys until it has booted: they are sent until one has arrived. */
+	while (client_find(c, mark, client_mark(c), web, "StateChanged",
+		       "('running', 'stopping', 'guest')") == client_mark(c)) {
+		guint32 serial = client_send(c, web, VM, "SendKeys",
+			g_variant_new_parsed("(['q'], {'HoldTime': <uint64 20000>})"));
+
+		client_await_reply(c, serial);
+	}
+	client_await_property(c, web, "State", "'off'");
+	client_assert_property(c, web, "StateReason", "'guest'");
+}
+
+int main(int argc, char **argv)
+{
+	fixture_init(&argc, &argv);
+	g_test_add_func("/display/screenshot", test_screenshot);
+	g_test_add_func("/display/open", test_open);
+	g_test_add_func("/display/keys", test_keys);
+	return g_test_run();
+}
