@@ -64,13 +64,10 @@ static int open_vm(const RuntimeDir *dir, const char *uuid, bool make)
 
 	if (!vm_uuid_normalize(uuid, normal) || strcmp(uuid, normal) != 0)
 		return -EINVAL;
-	if (make) {
-		g_autofree char *path = runtime_dir_vm_path(dir, uuid);
-
-		return file_open_dir(path);
-	}
-	vm_fd = open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return vm_fd < 0 ? -errno : file_open_dir_at(vm_fd, uuid, false);
+	vm_fd = make ? file_open_dir(dir->path) : open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (vm_fd < 0)
+		return make ? vm_fd : -errno;
+	return file_open_dir_at(vm_fd, uuid, make);
 }
 
 char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid)
