@@ -187,6 +187,7 @@ static bool parse_claims(JsonObject *object, ProcessRecord *ret)
 static bool parse_record(JsonObject *object, ProcessRecord *ret)
 {
 	JsonNode *accelerator = json_object_get_member(object, "Accelerator");
+	ProcessRecord record;
 	gint64 pid, start_time, epoch;
 	int word;
 
@@ -200,11 +201,14 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 	word = vm_accelerator_from_string(json_node_get_string(accelerator));
 	if (word < 0)
 		return false;
-	*ret = (ProcessRecord){.pid = (int32_t)pid,
+	record = (ProcessRecord){.pid = (int32_t)pid,
 		.start_time = (uint64_t)start_time,
 		.epoch = (uint64_t)epoch,
 		.accelerator = (VmAccelerator)word};
-	return parse_claims(object, ret);
+	if (!parse_claims(object, &record))
+		return false;
+	*ret = record;
+	return true;
 }
 
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record)
