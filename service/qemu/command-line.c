@@ -8,10 +8,15 @@
  * it. So each kind of PCI device has a range of slots of its own, the same on both machine types, and a
  * device's place in its range is its index among those of its kind:
  *
- *   slot       00     host bridge (pc: 01 is the PIIX: ISA, IDE, ACPI; q35: 1f is the LPC bridge, AHCI,
- * SMBus) 02     kept for a display 03     the controller of virtio consoles 04-07  kept for single devices to
- * come 08-0f  virtio disks, eight functions to a slot: 64 10-11  NICs, likewise: 16 12-1c  kept for kinds to
- * come
+ *   slot 00    host bridge (on pc, 01 is the PIIX: ISA, IDE, ACPI; on q35, 1f is the LPC bridge, AHCI, SMBus)
+ *        02    the display
+ *        03    the controller of virtio consoles
+ *        04    the random number generator
+ *        05    the watchdog
+ *        06-07 kept for single devices to come
+ *        08-0f virtio disks, eight functions to a slot: 64
+ *        10-11 NICs, likewise: 16
+ *        12-1c kept for kinds to come
  *
  * On pc, disks and NICs are functions of pci.0. On q35, each is alone behind a root port of its own, and the
  * root ports are the functions: nothing on pcie.0 itself can ever be plugged or unplugged while the guest
@@ -24,13 +29,24 @@
 
 #define FUNCTIONS_PER_SLOT 8
 
-typedef enum PciKind { PCI_KIND_CONSOLES, PCI_KIND_DISK, PCI_KIND_NIC, PCI_KIND_MAX } PciKind;
+typedef enum PciKind {
+	PCI_KIND_DISPLAY,
+	PCI_KIND_CONSOLES,
+	PCI_KIND_RNG,
+	PCI_KIND_WATCHDOG,
+	PCI_KIND_DISK,
+	PCI_KIND_NIC,
+	PCI_KIND_MAX
+} PciKind;
 
 static const struct {
 	uint8_t first_slot, n_slots;
 	bool pluggable;
 } pci_ranges[PCI_KIND_MAX] = {
+	[PCI_KIND_DISPLAY] = {0x02, 1, false},
 	[PCI_KIND_CONSOLES] = {0x03, 1, false},
+	[PCI_KIND_RNG] = {0x04, 1, false},
+	[PCI_KIND_WATCHDOG] = {0x05, 1, false},
 	[PCI_KIND_DISK] = {0x08, 8, true},
 	[PCI_KIND_NIC] = {0x10, 2, true},
 };
@@ -51,7 +67,7 @@ static const struct {
 };
 
 /*
- * KVM: the host's CPU as it is, since a definition asks for nothing else. TCG: all that it can do. Measured
+ * For a definition that names none. KVM: the host's CPU as it is. TCG: all that it can do. Measured
  * with Debian's 6.1 kernel, `max` boots as fast as qemu64, and programs built for x86-64-v2 or -v3 run on it.
  * Intel's models are no choice: the kernel then isolates its page tables, and under TCG a guest busy with
  * system calls takes nine times as long.
@@ -172,7 +188,10 @@ static void add_machine(Builder *b)
 	option_add(b, "-machine", machines[config->machine_type].machine, "usb", "off", "vmport", "off",
 		"dump-guest-core", "off", NULL);
 	option_add(b, "-accel", vm_accelerator_to_string(b->spec->accelerator), NULL);
-	option_add(b, "-cpu", qemu_cpu_model(b->spec->accelerator), NULL);
+	option_add(b, "-cpu",
+		config->cpu_model && *config->cpu_model ? config->cpu_model
+							: qemu_cpu_model(b->spec->accelerator),
+		NULL);
 	option_add(b, "-smp", NULL, "cpus", cpus, NULL);
 	option_add(b, "-m", NULL, "size", size, NULL);
 	option_add(b, "-rtc", NULL, "base", "utc", NULL);
@@ -318,17 +337,67 @@ static void add_disk(Builder *b, unsigned index)
 	disk_adders[disk->device](b, &(DiskWords){id, has_medium ? node : NULL, boot_index});
 }
 
+static const char *const nic_types[NIC_TYPE_MAX] = {[NIC_TYPE_USER] = "user", [NIC_TYPE_NONE] = NULL};
+
+static const char *const nic_models[NIC_MODEL_MAX] = {
+	[NIC_MODEL_VIRTIO] = "virtio-net-pci",
+	[NIC_MODEL_E1000E] = "e1000e",
+};
+
 static void add_nic(Builder *b, const NicConfig *nic)
 {
 	g_autofree char *id = id_for("nic", nic->name);
 	g_autofree char *netdev = id_for("netdev", nic->name);
 	g_auto(PciAddress) pci = pci_address_take(b, PCI_KIND_NIC);
+	const char *type = nic_types[nic->type];
 
-	option_add(b, "-netdev", "user", "id", netdev, NULL);
+	if (type)
+		option_add(b, "-netdev", type, "id", netdev, NULL);
 	/* No option ROM: no boot over the network is asked for, and the ROM's package may not be installed.
 	 */
-	option_add(b, "-device", "virtio-net-pci", "id", id, "netdev", netdev, "mac", nic->mac, "bus",
-		pci.bus, "addr", pci.addr, "multifunction", pci.multifunction, "romfile", "", NULL);
+	option_add(b, "-device", nic_models[nic->model], "id", id, "netdev", type ? netdev : NULL, "mac",
+		nic->mac, "bus", pci.bus, "addr", pci.addr, "multifunction", pci.multifunction, "romfile", "",
+		NULL);
+}
+
+/* A plain VGA card: firmware, boot loaders and every guest can draw on it. Nobody is listened to: viewers are
+ * handed to QEMU over QMP (add_client), one by one. The keyboard and the mouse are the machine's own. */
+static void add_display(Builder *b)
+{
+	g_auto(PciAddress) pci = {0};
+
+	if (b->config->display == VM_DISPLAY_NONE)
+		return;
+	pci = pci_address_take(b, PCI_KIND_DISPLAY);
+	option_add(b, "-vnc", "none", NULL);
+	option_add(b, "-device", "VGA", "id", "display", "bus", pci.bus, "addr", pci.addr, NULL);
+}
+
+static void add_rng(Builder *b)
+{
+	g_auto(PciAddress) pci = {0};
+
+	if (!b->config->rng)
+		return;
+	pci = pci_address_take(b, PCI_KIND_RNG);
+	option_add(b, "-object", "rng-random", "id", "entropy", "filename", "/dev/urandom", NULL);
+	option_add(b, "-device", "virtio-rng-pci", "id", "rng", "rng", "entropy", "bus", pci.bus, "addr",
+		pci.addr, NULL);
+}
+
+static void add_watchdog(Builder *b)
+{
+	g_auto(PciAddress) pci = {0};
+	VmWatchdog watchdog = b->config->watchdog;
+
+	if (watchdog == VM_WATCHDOG_NONE)
+		return;
+	option_add(
+		b, "-action", NULL, "watchdog", vm_watchdog_action_to_string(b->config->on_watchdog), NULL);
+	if (watchdog == VM_WATCHDOG_I6300ESB)
+		pci = pci_address_take(b, PCI_KIND_WATCHDOG);
+	option_add(b, "-device", vm_watchdog_to_string(watchdog), "id", "watchdog", "bus", pci.bus, "addr",
+		pci.addr, NULL);
 }
 
 /* What every VM gets, whatever its definition: nothing that was not asked for, and a QEMU that waits to be
@@ -361,6 +430,9 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 		add_disk(&b, i);
 	for (unsigned i = 0; i < config->n_nics; i++)
 		add_nic(&b, &config->nics[i]);
+	add_display(&b);
+	add_rng(&b);
+	add_watchdog(&b);
 	if (config->panic)
 		option_add(&b, "-device", "pvpanic", "id", "panic", NULL);
 	g_ptr_array_add(b.words, NULL);

@@ -25,9 +25,12 @@ const ConfigWords config_disk_device_words = {WORDS("disk", "cdrom", "floppy")};
 const ConfigWords config_disk_bus_words = {
 	WORDS("virtio", "ide", "fdc"), LATER_WORDS("sata", "nvme", "scsi", "usb")};
 const ConfigWords config_console_type_words = {WORDS("serial", "virtio")};
-static const ConfigWords display_words = {WORDS("none"), LATER_WORDS("vnc", "spice", "dbus")};
-static const ConfigWords nic_type_words = {WORDS("user"), LATER_WORDS("none", "bridge", "tap")};
-static const ConfigWords nic_model_words = {WORDS("virtio"), LATER_WORDS("e1000", "e1000e", "rtl8139")};
+const ConfigWords config_display_words = {WORDS("none", "vnc"), LATER_WORDS("spice", "dbus")};
+const ConfigWords config_watchdog_words = {WORDS("", "i6300esb", "ib700"), .open_ended = true};
+const ConfigWords config_watchdog_action_words = {
+	WORDS("reset", "shutdown", "poweroff", "pause", "inject-nmi", "none"), LATER_WORDS("dump")};
+const ConfigWords config_nic_type_words = {WORDS("user", "none"), LATER_WORDS("bridge", "tap")};
+const ConfigWords config_nic_model_words = {WORDS("virtio", "e1000e"), LATER_WORDS("e1000", "rtl8139")};
 
 /* ---- the tables ---- */
 #define STRING(type, field, check_func)                                                                      \
@@ -38,9 +41,6 @@ static const ConfigWords nic_model_words = {WORDS("virtio"), LATER_WORDS("e1000"
 	.offset = offsetof(type, field)
 #define WORD(type, field, enum_words)                                                                        \
 	.signature = "s", .set = config_set_word, .get = config_get_word, .offset = offsetof(type, field),   \
-	.words = &enum_words
-#define ONE_WORD(enum_words)                                                                                 \
-	.signature = "s", .set = config_set_word, .get = config_get_word, .offset = CONFIG_NO_FIELD,         \
 	.words = &enum_words
 #define LIST(config_list) .signature = "aa{sv}", .list = &config_list
 #define TABLE(rows)                                                                                          \
@@ -82,10 +82,10 @@ static const ConfigList disk_list = {
 
 static const ConfigKey nic_keys[] = {
 	{"Name", STRING(NicConfig, name, config_check_device_name)},
-	{"Type", ONE_WORD(nic_type_words)},
+	{"Type", WORD(NicConfig, type, config_nic_type_words)},
 	{"MAC", .signature = "s", .set = config_set_mac, .get = config_get_string,
 		.offset = offsetof(NicConfig, mac)},
-	{"Model", ONE_WORD(nic_model_words)},
+	{"Model", WORD(NicConfig, model, config_nic_model_words)},
 	{"Bridge"},
 };
 static const ConfigTable nic_table = TABLE(nic_keys);
@@ -125,7 +125,7 @@ static const ConfigKey vm_keys[] = {
 		.offset = offsetof(VmConfig, memory), .required = true},
 	{"MachineType", WORD(VmConfig, machine_type, config_machine_type_words)},
 	{"Accelerator", WORD(VmConfig, accelerator, config_accelerator_words)},
-	{"CPUModel"},
+	{"CPUModel", STRING(VmConfig, cpu_model, config_check_cpu_model)},
 	{"Firmware"},
 	{"Kernel", STRING(VmConfig, kernel, config_check_path)},
 	{"Initrd", STRING(VmConfig, initrd, config_check_path)},
@@ -133,16 +133,17 @@ static const ConfigKey vm_keys[] = {
 	{"Disks", LIST(disk_list)},
 	{"NICs", LIST(nic_list)},
 	{"Consoles", LIST(console_list)},
-	{"Display", ONE_WORD(display_words)},
-	{"RNG"},
+	{"Display", WORD(VmConfig, display, config_display_words)},
+	{"RNG", BOOLEAN(VmConfig, rng)},
 	{"Panic", BOOLEAN(VmConfig, panic)},
-	{"Watchdog"},
-	{"OnWatchdog"},
+	{"Watchdog", WORD(VmConfig, watchdog, config_watchdog_words)},
+	{"OnWatchdog", WORD(VmConfig, on_watchdog, config_watchdog_action_words)},
 	{"Autostart", BOOLEAN(VmConfig, autostart)},
 	/* A bound, so that a deadline made of it can't wrap around, and JSON's signed numbers hold it. */
 	{"ShutdownTimeout", .signature = "t", .set = config_set_uint64, .get = config_get_uint64,
 		.offset = offsetof(VmConfig, shutdown_timeout_usec), .max = VM_SHUTDOWN_TIMEOUT_MAX_USEC},
-	{"Metadata"},
+	{"Metadata", .signature = "a{ss}", .set = config_set_pairs, .get = config_get_pairs,
+		.offset = offsetof(VmConfig, metadata)},
 	{"QemuArguments"},
 	{"MaxMemory"},
 	{"Agent"},

@@ -9,6 +9,7 @@
 typedef struct ConfigWords {
 	const char *const *words;
 	unsigned n_words;
+	bool open_ended; /* there are more in the world: an unknown one is NotSupported */
 	const char *const
 		*later; /* words of the contract that are not carried out yet, NULL-terminated, or NULL */
 } ConfigWords;
@@ -29,15 +30,13 @@ struct ConfigKey {
 	const char *signature; /* NULL: a key of the contract that is not carried out yet */
 	ConfigSetFunc set;
 	ConfigGetFunc get;
-	size_t offset; /* of the field; CONFIG_NO_FIELD: there is but one value */
+	size_t offset; /* of the field */
 	bool required;
 	ConfigCheckFunc check;    /* strings */
 	const ConfigWords *words; /* enumerations */
 	uint64_t min, max;        /* numbers */
 	const ConfigList *list;   /* aa{sv}: instead of set and get */
 };
-
-#define CONFIG_NO_FIELD SIZE_MAX
 
 typedef struct ConfigTable {
 	const ConfigKey *keys;
@@ -58,7 +57,8 @@ struct ConfigList {
 
 extern const ConfigTable config_vm_table;
 extern const ConfigWords config_machine_type_words, config_accelerator_words, config_disk_format_words,
-	config_disk_device_words, config_disk_bus_words, config_console_type_words;
+	config_disk_device_words, config_disk_bus_words, config_console_type_words, config_display_words,
+	config_watchdog_words, config_watchdog_action_words, config_nic_type_words, config_nic_model_words;
 
 /* NULL: there is none of that name. */
 const ConfigKey *config_table_find(const ConfigTable *table, const char *name);

@@ -192,13 +192,20 @@ static int check_together(const ConfigReader *reader, const VmConfig *config)
 		return config_reader_complain(reader, -EINVAL, "Initrd", "needs Kernel");
 	if (!has_kernel && config->kernel_command_line && *config->kernel_command_line)
 		return config_reader_complain(reader, -EINVAL, "KernelCommandLine", "needs Kernel");
+	if (config->watchdog == VM_WATCHDOG_IB700 && config->machine_type != VM_MACHINE_TYPE_PC)
+		return config_reader_complain(reader, -EINVAL, "Watchdog", "'ib700' needs MachineType 'pc'");
+	if (config->watchdog == VM_WATCHDOG_NONE && config->on_watchdog != VM_WATCHDOG_ACTION_RESET)
+		return config_reader_complain(reader, -EINVAL, "OnWatchdog", "needs Watchdog");
+	if (config->accelerator == VM_ACCELERATOR_TCG && g_strcmp0(config->cpu_model, "host") == 0)
+		return config_reader_complain(
+			reader, -EINVAL, "CPUModel", "'host' does not go with Accelerator 'tcg'");
 	return check_required(reader);
 }
 
 static void fill_rest(VmConfig *config)
 {
-	char **const texts[] = {
-		&config->description, &config->kernel, &config->initrd, &config->kernel_command_line};
+	char **const texts[] = {&config->description, &config->cpu_model, &config->kernel, &config->initrd,
+		&config->kernel_command_line};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
 		if (!*texts[i])

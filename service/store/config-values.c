@@ -101,6 +101,25 @@ int config_check_kernel_command_line(const char *text, char **ret_problem)
 	return 0;
 }
 
+/* Which there are is QEMU's to say. */
+int config_check_cpu_model(const char *text, char **ret_problem)
+{
+	size_t length = strlen(text);
+	bool good = length <= VM_CPU_MODEL_MAX && (length == 0 || g_ascii_isalnum(*text));
+
+	for (size_t i = 1; good && i < length; i++)
+		good = g_ascii_isalnum(text[i]) || strchr("._-", text[i]);
+	if (!good) {
+		g_autofree char *quoted = config_quote(text);
+
+		return problem(ret_problem,
+			"%s must be of at most %d letters, digits, '.', '_' and '-', the first a letter or "
+			"digit",
+			quoted, VM_CPU_MODEL_MAX);
+	}
+	return 0;
+}
+
 int config_check_device_name(const char *text, char **ret_problem)
 {
 	size_t length = strlen(text);
@@ -240,34 +259,92 @@ int config_set_memory(const ConfigKey *key, void *object, GVariant *value, char 
 	return 0;
 }
 
+static int check_pair(const char *key, const char *value, char **ret_problem)
+{
+	g_autofree char *quoted = config_quote(key);
+	size_t length = strlen(value);
+
+	if (*key == '\0' || strlen(key) > VM_METADATA_KEY_MAX || has_control_character(key))
+		return problem(ret_problem, "the key %s must be of 1 to %d bytes without control characters",
+			quoted, VM_METADATA_KEY_MAX);
+	if (length > VM_METADATA_VALUE_MAX)
+		return problem(ret_problem, "the value of %s has %zu bytes, at most %d are allowed", quoted,
+			length, VM_METADATA_VALUE_MAX);
+	return 0;
+}
+
+int config_set_pairs(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
+{
+	size_t n = g_variant_n_children(value);
+	g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+	g_autoptr(GPtrArray) pairs = NULL;
+
+	if (n > VM_METADATA_MAX)
+		return problem(ret_problem, "has %zu entries, at most %d are allowed", n, VM_METADATA_MAX);
+	pairs = g_ptr_array_new_full(2 * (unsigned)n + 1, g_free);
+	for (size_t i = 0; i < n; i++) {
+		const char *name, *text;
+		g_autofree char *quoted = NULL;
+		int r;
+
+		g_variant_get_child(value, i, "{&s&s}", &name, &text);
+		quoted = config_quote(name);
+		r = check_pair(name, text, ret_problem);
+		if (r < 0)
+			return r;
+		g_ptr_array_add(pairs, g_strdup(name));
+		if (!g_hash_table_add(seen, g_ptr_array_index(pairs, pairs->len - 1)))
+			return problem(ret_problem, "the key %s is given twice", quoted);
+		g_ptr_array_add(pairs, g_strdup(text));
+	}
+	g_ptr_array_add(pairs, NULL);
+	*FIELD(char **, key, object) = (char **)g_ptr_array_steal(pairs, NULL);
+	return 0;
+}
+
+GVariant *config_get_pairs(const ConfigKey *key, const void *object)
+{
+	const char *const *pairs = *FIELD_CONST(char *const *, key, object);
+	GVariantBuilder builder;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
+	for (; pairs && *pairs; pairs += 2)
+		g_variant_builder_add(&builder, "{ss}", pairs[0], pairs[1]);
+	return g_variant_builder_end(&builder);
+}
+
 G_STATIC_ASSERT(sizeof(VmMachineType) == sizeof(unsigned) && sizeof(DiskBus) == sizeof(unsigned));
+
+static int refuse_word(const ConfigWords *words, const char *text, char **ret_problem)
+{
+	g_autofree char *quoted = config_quote(text);
+	/* "" is none of what there is. */
+	const char *const *first = words->words + (words->open_ended && **words->words == '\0');
+	g_autofree char *list = g_strjoinv("', '", (char **)first);
+
+	if (words->later && g_strv_contains(words->later, text)) {
+		problem(ret_problem, "%s is not supported by this version yet", quoted);
+		return -EOPNOTSUPP;
+	}
+	if (words->open_ended) {
+		problem(ret_problem, "%s is not supported; there are '%s'", quoted, list);
+		return -EOPNOTSUPP;
+	}
+	return problem(ret_problem, "%s is not one of '%s'", quoted, list);
+}
 
 int config_set_word(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
 {
 	const char *text = g_variant_get_string(value, NULL);
 	int word = config_words_from_string(key->words, text);
 
-	if (word < 0) {
-		g_autofree char *quoted = config_quote(text);
-		g_autofree char *list = NULL;
-
-		if (key->words->later && g_strv_contains(key->words->later, text)) {
-			problem(ret_problem, "%s is not supported by this version yet", quoted);
-			return -EOPNOTSUPP;
-		}
-		if (key->words->n_words == 1)
-			return problem(ret_problem, "%s is not '%s'", quoted, key->words->words[0]);
-		list = g_strjoinv("', '", (char **)key->words->words);
-		return problem(ret_problem, "%s is not one of '%s'", quoted, list);
-	}
-	if (key->offset != CONFIG_NO_FIELD)
-		*FIELD(unsigned, key, object) = (unsigned)word;
+	if (word < 0)
+		return refuse_word(key->words, text, ret_problem);
+	*FIELD(unsigned, key, object) = (unsigned)word;
 	return 0;
 }
 
 GVariant *config_get_word(const ConfigKey *key, const void *object)
 {
-	unsigned word = key->offset == CONFIG_NO_FIELD ? 0 : *FIELD_CONST(unsigned, key, object);
-
-	return g_variant_new_string(config_words_to_string(key->words, word));
+	return g_variant_new_string(config_words_to_string(key->words, *FIELD_CONST(unsigned, key, object)));
 }

@@ -34,6 +34,11 @@ int config_words_from_string(const ConfigWords *words, const char *text)
 
 DEFINE_ENUM(vm_machine_type, VmMachineType, config_machine_type_words)
 DEFINE_ENUM(vm_accelerator, VmAccelerator, config_accelerator_words)
+DEFINE_ENUM(vm_display, VmDisplay, config_display_words)
+DEFINE_ENUM(vm_watchdog, VmWatchdog, config_watchdog_words)
+DEFINE_ENUM(vm_watchdog_action, VmWatchdogAction, config_watchdog_action_words)
+DEFINE_ENUM(nic_type, NicType, config_nic_type_words)
+DEFINE_ENUM(nic_model, NicModel, config_nic_model_words)
 DEFINE_ENUM(disk_format, DiskFormat, config_disk_format_words)
 DEFINE_ENUM(disk_device, DiskDevice, config_disk_device_words)
 DEFINE_ENUM(disk_bus, DiskBus, config_disk_bus_words)
@@ -66,6 +71,8 @@ VmConfig *vm_config_unref(VmConfig *config)
 	g_free(config->name);
 	g_free(config->uuid);
 	g_free(config->description);
+	g_free(config->cpu_model);
+	g_strfreev(config->metadata);
 	g_free(config->kernel);
 	g_free(config->initrd);
 	g_free(config->kernel_command_line);
@@ -81,6 +88,8 @@ static VmConfig *config_copy(const VmConfig *config)
 	copy->name = g_strdup(config->name);
 	copy->uuid = g_strdup(config->uuid);
 	copy->description = g_strdup(config->description);
+	copy->cpu_model = g_strdup(config->cpu_model);
+	copy->metadata = g_strdupv(config->metadata);
 	copy->kernel = g_strdup(config->kernel);
 	copy->initrd = g_strdup(config->initrd);
 	copy->kernel_command_line = g_strdup(config->kernel_command_line);

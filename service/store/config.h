@@ -24,6 +24,10 @@
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_CPU_MODEL_MAX                 64
+#define VM_METADATA_MAX                  64 /* entries */
+#define VM_METADATA_KEY_MAX              256
+#define VM_METADATA_VALUE_MAX            4096
 #define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
@@ -34,6 +38,24 @@ typedef enum VmAccelerator {
 	VM_ACCELERATOR_TCG,
 	VM_ACCELERATOR_MAX
 } VmAccelerator;
+typedef enum VmDisplay { VM_DISPLAY_NONE, VM_DISPLAY_VNC, VM_DISPLAY_MAX } VmDisplay;
+typedef enum VmWatchdog {
+	VM_WATCHDOG_NONE,
+	VM_WATCHDOG_I6300ESB,
+	VM_WATCHDOG_IB700, /* on pc only */
+	VM_WATCHDOG_MAX
+} VmWatchdog;
+typedef enum VmWatchdogAction {
+	VM_WATCHDOG_ACTION_RESET,
+	VM_WATCHDOG_ACTION_SHUTDOWN,
+	VM_WATCHDOG_ACTION_POWEROFF,
+	VM_WATCHDOG_ACTION_PAUSE,
+	VM_WATCHDOG_ACTION_INJECT_NMI,
+	VM_WATCHDOG_ACTION_NONE,
+	VM_WATCHDOG_ACTION_MAX
+} VmWatchdogAction;
+typedef enum NicType { NIC_TYPE_USER, NIC_TYPE_NONE, NIC_TYPE_MAX } NicType;
+typedef enum NicModel { NIC_MODEL_VIRTIO, NIC_MODEL_E1000E, NIC_MODEL_MAX } NicModel;
 typedef enum DiskFormat { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2, DISK_FORMAT_MAX } DiskFormat;
 typedef enum DiskDevice {
 	DISK_DEVICE_DISK,
@@ -51,6 +73,16 @@ const char *vm_machine_type_to_string(VmMachineType type);
 int vm_machine_type_from_string(const char *s);
 const char *vm_accelerator_to_string(VmAccelerator accelerator);
 int vm_accelerator_from_string(const char *s);
+const char *vm_display_to_string(VmDisplay display);
+int vm_display_from_string(const char *s);
+const char *vm_watchdog_to_string(VmWatchdog watchdog); /* "" for none */
+int vm_watchdog_from_string(const char *s);
+const char *vm_watchdog_action_to_string(VmWatchdogAction action);
+int vm_watchdog_action_from_string(const char *s);
+const char *nic_type_to_string(NicType type);
+int nic_type_from_string(const char *s);
+const char *nic_model_to_string(NicModel model);
+int nic_model_from_string(const char *s);
 const char *disk_format_to_string(DiskFormat format);
 int disk_format_from_string(const char *s);
 const char *disk_device_to_string(DiskDevice device);
@@ -74,7 +106,9 @@ typedef struct NicConfig {
 	char *name; /* default nic0... */
 	char *mac;  /* lower case; default made from the VM's UUID and the NIC's name, so it is stable:
 		       52:54:00:... */
-} NicConfig;        /* Type user, Model virtio: the only ones for now */
+	NicType type;
+	NicModel model;
+} NicConfig;
 
 typedef struct ConsoleConfig {
 	char *name; /* default console0... */
@@ -90,8 +124,13 @@ typedef struct VmConfig {
 	uint64_t memory; /* bytes, a multiple of 1 MiB */
 	VmMachineType machine_type;
 	VmAccelerator accelerator;
+	char *cpu_model;                             /* "" when not given: by accelerator */
 	char *kernel, *initrd, *kernel_command_line; /* "" when not given */
+	VmDisplay display;
+	bool rng;
 	bool panic;
+	VmWatchdog watchdog;
+	VmWatchdogAction on_watchdog;
 	bool autostart;
 	uint64_t shutdown_timeout_usec; /* 0: no limit */
 	DiskConfig *disks;
@@ -100,6 +139,7 @@ typedef struct VmConfig {
 	unsigned n_nics;
 	ConsoleConfig *consoles;
 	unsigned n_consoles;
+	char **metadata; /* key, value, key, value..., NULL; or NULL when there is none */
 } VmConfig;
 
 /* Any thread that has a reference. */

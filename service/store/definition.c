@@ -67,6 +67,9 @@ static GVariant *node_to_variant(JsonNode *node, const ConfigKey *key, const cha
 
 	if (key && key->list && JSON_NODE_HOLDS_ARRAY(node)) {
 		value = array_to_dicts(json_node_get_array(node), key->list->table, ret_null_key);
+	} else if (key && g_strcmp0(key->signature, "a{ss}") == 0) {
+		/* NULL when there is something else than strings in it. */
+		value = json_gvariant_deserialize(node, key->signature, NULL);
 	} else if (key && key->signature && node_is_integer(node)) {
 		gint64 number = json_node_get_int(node);
 

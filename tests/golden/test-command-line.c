@@ -94,6 +94,7 @@ static void test_addresses_stay(void)
 		g_autofree char *json = g_strdup_printf(
 			"{\"Name\": \"vm\", \"UUID\": \"6b1c9d2e-0f3a-4c57-9e21-000000000000\", "
 			"\"Memory\": 268435456, \"MachineType\": \"%s\", \"Panic\": true, "
+			"\"RNG\": true, \"Watchdog\": \"i6300esb\", \"Display\": \"vnc\", "
 			"\"Disks\": [{\"Path\": \"/a\", \"Format\": \"raw\"}, {\"Path\": \"/b\", \"Format\": "
 			"\"raw\"}], \"NICs\": [{}, {}], \"Consoles\": [{\"Type\": \"virtio\"}, {\"Type\": "
 			"\"virtio\"}]}",
@@ -109,6 +110,15 @@ static void test_addresses_stay(void)
 		less = *all;
 		less.n_consoles--;
 		assert_only_removed(all, &less, "console-console1");
+		less = *all;
+		less.rng = false;
+		assert_only_removed(all, &less, "id=rng");
+		less = *all;
+		less.watchdog = VM_WATCHDOG_NONE;
+		assert_only_removed(all, &less, "id=watchdog");
+		less = *all;
+		less.display = VM_DISPLAY_NONE;
+		assert_only_removed(all, &less, "id=display");
 	}
 }
 

@@ -19,12 +19,23 @@ static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
 	for (unsigned i = 0; i < a->n_nics; i++) {
 		g_assert_cmpstr(a->nics[i].name, ==, b->nics[i].name);
 		g_assert_cmpstr(a->nics[i].mac, ==, b->nics[i].mac);
+		g_assert_cmpint(a->nics[i].type, ==, b->nics[i].type);
+		g_assert_cmpint(a->nics[i].model, ==, b->nics[i].model);
 	}
 	g_assert_cmpuint(a->n_consoles, ==, b->n_consoles);
 	for (unsigned i = 0; i < a->n_consoles; i++) {
 		g_assert_cmpstr(a->consoles[i].name, ==, b->consoles[i].name);
 		g_assert_cmpint(a->consoles[i].type, ==, b->consoles[i].type);
 	}
+}
+
+static void assert_equal_strings(char *const *a, char *const *b)
+{
+	unsigned n = a ? g_strv_length((char **)a) : 0;
+
+	g_assert_cmpuint(n, ==, b ? g_strv_length((char **)b) : 0);
+	for (unsigned i = 0; i < n; i++)
+		g_assert_cmpstr(a[i], ==, b[i]);
 }
 
 static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
@@ -36,10 +47,16 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpuint(a->memory, ==, b->memory);
 	g_assert_cmpint(a->machine_type, ==, b->machine_type);
 	g_assert_cmpint(a->accelerator, ==, b->accelerator);
+	g_assert_cmpstr(a->cpu_model, ==, b->cpu_model);
 	g_assert_cmpstr(a->kernel, ==, b->kernel);
 	g_assert_cmpstr(a->initrd, ==, b->initrd);
 	g_assert_cmpstr(a->kernel_command_line, ==, b->kernel_command_line);
+	g_assert_cmpint(a->display, ==, b->display);
+	g_assert_cmpint(a->rng, ==, b->rng);
 	g_assert_cmpint(a->panic, ==, b->panic);
+	g_assert_cmpint(a->watchdog, ==, b->watchdog);
+	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
+	assert_equal_strings(a->metadata, b->metadata);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
 	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
 	assert_equal_devices(a, b);
@@ -127,7 +144,9 @@ static GVariant *random_nics(void)
 				g_variant_new_take_string(g_strdup_printf(
 					"%02X:%02x:00:00:00:%02x", below(120) * 2 + 2, below(256), i)));
 		if (maybe())
-			add(&nics, "Type", g_variant_new_string("user"));
+			add(&nics, "Type", g_variant_new_string(nic_type_to_string(below(NIC_TYPE_MAX))));
+		if (maybe())
+			add(&nics, "Model", g_variant_new_string(nic_model_to_string(below(NIC_MODEL_MAX))));
 		g_variant_builder_close(&nics);
 	}
 	return g_variant_builder_end(&nics);
@@ -146,6 +165,35 @@ static GVariant *random_consoles(void)
 		g_variant_builder_close(&consoles);
 	}
 	return g_variant_builder_end(&consoles);
+}
+
+static GVariant *random_metadata(void)
+{
+	GVariantBuilder pairs;
+
+	g_variant_builder_init(&pairs, G_VARIANT_TYPE("a{ss}"));
+	for (unsigned i = 0, n = below(6); i < n; i++) {
+		g_autofree char *key_end = random_text(20, false), *value = random_text(300, true);
+		g_autofree char *key = g_strdup_printf("%u%s", i, key_end);
+
+		g_variant_builder_add(&pairs, "{ss}", key, value);
+	}
+	return g_variant_builder_end(&pairs);
+}
+
+static void add_single_devices(GVariantBuilder *builder)
+{
+	if (maybe())
+		add(builder, "Display", g_variant_new_string(vm_display_to_string(below(VM_DISPLAY_MAX))));
+	if (maybe())
+		add(builder, "RNG", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(builder, "Panic", g_variant_new_boolean(maybe()));
+	if (maybe()) {
+		add(builder, "Watchdog", g_variant_new_string("i6300esb"));
+		add(builder, "OnWatchdog",
+			g_variant_new_string(vm_watchdog_action_to_string(below(VM_WATCHDOG_ACTION_MAX))));
+	}
 }
 
 static GVariant *random_config_dict(void)
@@ -178,7 +226,10 @@ static GVariant *random_config_dict(void)
 	if (maybe())
 		add(&builder, "Consoles", random_consoles());
 	if (maybe())
-		add(&builder, "Panic", g_variant_new_boolean(maybe()));
+		add(&builder, "CPUModel", g_variant_new_string(maybe() ? "" : "EPYC-Rome-v2"));
+	add_single_devices(&builder);
+	if (maybe())
+		add(&builder, "Metadata", random_metadata());
 	if (maybe())
 		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
 	if (maybe())

@@ -32,6 +32,7 @@ static void test_lengths(void)
 		{"Description", "", 1024, "Description: has 1025 bytes, at most 1024 are allowed"},
 		{"Kernel", "/", 4095, "Kernel: has 4096 bytes, a path at most 4095"},
 		{"Initrd", "/", 4095, "Initrd: has 4096 bytes, a path at most 4095"},
+		{"CPUModel", "a", 64, NULL},
 		{"KernelCommandLine", "", 2047,
 			"KernelCommandLine: has 2048 bytes, at most 2047 are allowed"},
 	};
@@ -46,6 +47,48 @@ static void test_lengths(void)
 		if (rows[i].complaint)
 			assert_refused(over, -EINVAL, rows[i].complaint);
 	}
+}
+
+static GVariant *dict_with_metadata(unsigned n, size_t key_length, size_t value_length)
+{
+	g_autofree char *value = g_strnfill(value_length, 'v');
+	g_autoptr(GVariant) base = parse_dict("{" BASE "}");
+	GVariantBuilder builder;
+	GVariantDict dict;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE("a{ss}"));
+	for (unsigned i = 0; i < n; i++) {
+		g_autofree char *key = g_strdup_printf("%0*u", (int)key_length, i);
+
+		g_variant_builder_add(&builder, "{ss}", key, value);
+	}
+	g_variant_dict_init(&dict, base);
+	g_variant_dict_insert_value(&dict, "Metadata", g_variant_builder_end(&builder));
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+static void test_metadata(void)
+{
+	g_autoptr(GVariant) none = dict_with_metadata(0, 1, 0), one = dict_with_metadata(1, 256, 4096);
+	g_autoptr(GVariant) most = dict_with_metadata(64, 2, 1000), over = dict_with_metadata(65, 2, 0);
+	g_autoptr(GVariant) long_key = dict_with_metadata(1, 257, 0);
+	g_autoptr(GVariant) long_value = dict_with_metadata(1, 1, 4097);
+	g_autoptr(VmConfig) config_none = NULL, config_one = NULL, config_most = NULL;
+	g_autofree char *complaint = NULL;
+
+	g_assert_cmpint(vm_config_new_from_variant(none, &config_none, &complaint), ==, 0);
+	g_assert_true(!config_none->metadata || !*config_none->metadata);
+	g_assert_cmpint(vm_config_new_from_variant(one, &config_one, &complaint), ==, 0);
+	g_assert_cmpuint(g_strv_length(config_one->metadata), ==, 2);
+	g_assert_cmpuint(strlen(config_one->metadata[1]), ==, 4096);
+	g_assert_cmpint(vm_config_new_from_variant(most, &config_most, &complaint), ==, 0);
+	g_assert_cmpstr(config_most->metadata[126], ==, "63");
+	assert_refused(over, -EINVAL, "Metadata: has 65 entries, at most 64 are allowed");
+	assert_refused(long_key, -EINVAL,
+		"Metadata: the key '0000000000000000000000000000000000000000000000000000000000000000...' "
+		"must be of 1 to 256 bytes without control characters");
+	assert_refused(
+		long_value, -EINVAL, "Metadata: the value of '0' has 4097 bytes, at most 4096 are allowed");
 }
 
 static GVariant *dict_with_disks(unsigned n, size_t path_length)
@@ -132,7 +175,12 @@ static void test_defaults(void)
 	g_assert_cmpstr(config->kernel, ==, "");
 	g_assert_cmpstr(config->initrd, ==, "");
 	g_assert_cmpstr(config->kernel_command_line, ==, "");
-	g_assert_false(config->panic || config->autostart);
+	g_assert_cmpstr(config->cpu_model, ==, "");
+	g_assert_cmpint(config->display, ==, VM_DISPLAY_NONE);
+	g_assert_cmpint(config->watchdog, ==, VM_WATCHDOG_NONE);
+	g_assert_cmpint(config->on_watchdog, ==, VM_WATCHDOG_ACTION_RESET);
+	g_assert_null(config->metadata);
+	g_assert_false(config->panic || config->autostart || config->rng);
 	g_assert_cmpuint(config->shutdown_timeout_usec, ==, 90000000);
 	g_assert_cmpuint(config->n_disks + config->n_nics + config->n_consoles, ==, 0);
 }
@@ -242,10 +290,17 @@ static void test_enums(void)
 {
 	CHECK_ENUM(vm_machine_type, VM_MACHINE_TYPE_MAX);
 	CHECK_ENUM(vm_accelerator, VM_ACCELERATOR_MAX);
+	CHECK_ENUM(vm_display, VM_DISPLAY_MAX);
+	CHECK_ENUM(vm_watchdog_action, VM_WATCHDOG_ACTION_MAX);
+	CHECK_ENUM(nic_type, NIC_TYPE_MAX);
+	CHECK_ENUM(nic_model, NIC_MODEL_MAX);
 	CHECK_ENUM(disk_format, DISK_FORMAT_MAX);
 	CHECK_ENUM(disk_device, DISK_DEVICE_MAX);
 	CHECK_ENUM(disk_bus, DISK_BUS_MAX);
 	CHECK_ENUM(console_type, CONSOLE_TYPE_MAX);
+	for (int i = 0; i < VM_WATCHDOG_MAX; i++)
+		g_assert_cmpint(vm_watchdog_from_string(vm_watchdog_to_string((VmWatchdog)i)), ==, i);
+	g_assert_cmpstr(vm_watchdog_to_string(VM_WATCHDOG_NONE), ==, "");
 	g_assert_cmpstr(disk_bus_to_string(DISK_BUS_FDC), ==, "fdc");
 	g_assert_cmpstr(vm_accelerator_to_string(VM_ACCELERATOR_TCG), ==, "tcg");
 }
@@ -319,6 +374,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/config/lengths", test_lengths);
 	g_test_add_func("/config/sizes", test_sizes);
+	g_test_add_func("/config/metadata", test_metadata);
 	g_test_add_func("/config/not-normal", test_not_normal);
 	g_test_add_func("/config/defaults", test_defaults);
 	g_test_add_func("/config/limits-taken", test_limits_taken);

@@ -109,8 +109,11 @@ static const struct {
 		"Disks[0].Format: has type 'x', needs 's'"},
 	{WITH(", \"Disks\": [{\"Path\": \"/a\", \"Format\": \"raw\", \"Cache\": \"none\"}]"), -EOPNOTSUPP,
 		"Disks[0].Cache: not supported by this version yet"},
-	{WITH(", \"Watchdog\": [\"a\", {\"b\": null}]"), -EOPNOTSUPP,
-		"Watchdog: not supported by this version yet"},
+	{WITH(", \"TPM\": [\"a\", {\"b\": null}]"), -EOPNOTSUPP, "TPM: not supported by this version yet"},
+	{WITH(", \"Metadata\": {\"a\": \"b\", \"c\": 1}"), -EINVAL,
+		"Metadata: has type 'a{sv}', needs 'a{ss}'"},
+	{WITH(", \"Metadata\": {\"a\": null}"), -EINVAL, "Metadata: has type 'a{sv}', needs 'a{ss}'"},
+	{WITH(", \"Metadata\": [\"a\"]"), -EINVAL, "Metadata: has type 'av', needs 'a{ss}'"},
 	{WITH(", \"Memroy\": 1"), -EINVAL, "Memroy: unknown key; did you mean 'Memory'?"},
 	{WITH("") "x", -EBADMSG, "is not JSON, or not all of it"},
 };

@@ -406,7 +406,7 @@ static void test_newer(Fixture *f, gconstpointer unused)
 	static const char newer[] = "{\"FormatVersion\": 2, \"Anything\": {}}";
 	static const char later[] =
 		"{\"FormatVersion\": 1, \"OwnerUID\": 0, \"Revision\": 1, \"Config\": "
-		"{\"Name\": \"w\", \"UUID\": \"" UUID_2 "\", \"Memory\": 1048576, \"RNG\": true}}";
+		"{\"Name\": \"w\", \"UUID\": \"" UUID_2 "\", \"Memory\": 1048576, \"TPM\": true}}";
 	g_autofree char *file = g_build_filename(f->vms, UUID_1 ".json", NULL), *text = NULL;
 	g_autoptr(VmConfig) one = make_config("one", UUID_1), two = make_config("two", UUID_2);
 	StateDir *dir;
