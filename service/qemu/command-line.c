@@ -1,8 +1,9 @@
 /*
  * From a definition to QEMU's command line.
  *
- * An option is a head and pairs of key and value; option_add() joins them and doubles the commas in values,
- * so no other line has to think of it. The parts of a VM are added by one function each, in a fixed order.
+ * An option is a head and pairs of key and value; builder_add_option() joins them and doubles the commas in
+ * values, so no other line has to think of it. The parts of a VM are added by one function each, in a fixed
+ * order.
  *
  * A device's address in the guest is as stable as its name: guests name network interfaces and find disks by
  * it. So each kind of PCI device has a range of slots of its own, the same on both machine types, and a
@@ -13,31 +14,24 @@
  *        03    the controller of virtio consoles
  *        04    the random number generator
  *        05    the watchdog
- *        06-07 kept for single devices to come
+ *        06    the SCSI controller
+ *        07    the USB controller
  *        08-0f virtio disks, eight functions to a slot: 64
  *        10-11 NICs, likewise: 16
- *        12-1c kept for kinds to come
+ *        12-19 NVMe disks, likewise: 64
+ *        1a    the SATA controller
+ *        1b-1c kept for kinds to come
  *
- * On pc, disks and NICs are functions of pci.0. On q35, each is alone behind a root port of its own, and the
- * root ports are the functions: nothing on pcie.0 itself can ever be plugged or unplugged while the guest
- * runs. The first function of a slot always exists when another does, since indices have no gaps; guests look
- * for the others only then.
+ * On pc, virtio and NVMe disks and NICs are functions of pci.0. On q35, each is alone behind a root port of
+ * its own, and the root ports are the functions: nothing on pcie.0 itself can ever be plugged or unplugged
+ * while the guest runs. The first function of a slot always exists when another does, since indices have no
+ * gaps; guests look for the others only then.
  */
-#include "qemu/command-line.h"
+#include "qemu/command-line-private.h"
 
 #include <stdarg.h>
 
 #define FUNCTIONS_PER_SLOT 8
-
-typedef enum PciKind {
-	PCI_KIND_DISPLAY,
-	PCI_KIND_CONSOLES,
-	PCI_KIND_RNG,
-	PCI_KIND_WATCHDOG,
-	PCI_KIND_DISK,
-	PCI_KIND_NIC,
-	PCI_KIND_MAX
-} PciKind;
 
 static const struct {
 	uint8_t first_slot, n_slots;
@@ -47,20 +41,18 @@ static const struct {
 	[PCI_KIND_CONSOLES] = {0x03, 1, false},
 	[PCI_KIND_RNG] = {0x04, 1, false},
 	[PCI_KIND_WATCHDOG] = {0x05, 1, false},
+	[PCI_KIND_SCSI] = {0x06, 1, false},
+	[PCI_KIND_USB] = {0x07, 1, false},
 	[PCI_KIND_DISK] = {0x08, 8, true},
 	[PCI_KIND_NIC] = {0x10, 2, true},
+	[PCI_KIND_NVME] = {0x12, 8, true},
+	[PCI_KIND_SATA] = {0x1a, 1, false},
 };
 
 G_STATIC_ASSERT(VM_DISKS_MAX <= 8 * FUNCTIONS_PER_SLOT);
 G_STATIC_ASSERT(VM_NICS_MAX <= 2 * FUNCTIONS_PER_SLOT);
 
-static const struct {
-	const char *machine;
-	const char *pci_bus;
-	bool has_pcie;
-	bool has_fdc;
-	unsigned units_per_ide_bus;
-} machines[VM_MACHINE_TYPE_MAX] = {
+const QemuMachine qemu_machines[VM_MACHINE_TYPE_MAX] = {
 	[VM_MACHINE_TYPE_Q35] = {"q35", "pcie.0", true, false, 1}, /* AHCI: ide.0 to ide.5 */
 	[VM_MACHINE_TYPE_PC] = {"pc", "pci.0", false, true,
 		2}, /* ide.0 and ide.1, each with a master and a slave */
@@ -83,22 +75,12 @@ const char *qemu_cpu_model(VmAccelerator accelerator)
 	return cpu_models[accelerator];
 }
 
-typedef struct Builder {
-	const QemuCommandLine *spec;
-	const VmConfig *config;
-	GPtrArray *words;
-	unsigned n_pci[PCI_KIND_MAX];
-	unsigned n_cdroms, n_floppies, n_serials, n_ports;
-} Builder;
-
-static void word_add(Builder *b, const char *word)
+void builder_add_word(Builder *b, const char *word)
 {
 	g_ptr_array_add(b->words, g_strdup(word));
 }
 
-/* `flag head,key=value,...`: pairs of strings up to a NULL key; a pair without a value is left out, as is a
- * NULL head. */
-static void G_GNUC_NULL_TERMINATED option_add(Builder *b, const char *flag, const char *head, ...)
+void builder_add_option(Builder *b, const char *flag, const char *head, ...)
 {
 	GString *option = g_string_new(head);
 	const char *key;
@@ -115,64 +97,31 @@ static void G_GNUC_NULL_TERMINATED option_add(Builder *b, const char *flag, cons
 			g_string_append(option, *value == ',' ? ",," : (char[]){*value, '\0'});
 	}
 	va_end(pairs);
-	word_add(b, flag);
+	builder_add_word(b, flag);
 	g_ptr_array_add(b->words, g_string_free(option, FALSE));
 }
 
-static const char *on_or_null(bool on)
-{
-	return on ? "on" : NULL;
-}
-
-static char *id_for(const char *prefix, const char *name)
-{
-	return g_strdup_printf("%s-%s", prefix, name);
-}
-
-char *qemu_disk_device_id(const char *disk_name)
-{
-	return id_for("disk", disk_name);
-}
-
-char *qemu_disk_node_name(const char *disk_name)
-{
-	return id_for("format", disk_name);
-}
-
-/* The place of a PCI device, strings that live as long as this. */
-typedef struct PciAddress {
-	char *bus;
-	char *addr;
-	const char *multifunction;
-} PciAddress;
-
-static void pci_address_clear(PciAddress *address)
-{
-	g_free(address->bus);
-	g_free(address->addr);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PciAddress, pci_address_clear)
-
-/* Gives the next device of its kind its place, and puts the root port there on machines where it needs one.
+/* Gives the next device of its kind its place, and puts the root port there on qemu_machines where it needs
+ * one.
  */
-static PciAddress pci_address_take(Builder *b, PciKind kind)
+PciAddress builder_take_pci(Builder *b, PciKind kind)
 {
-	const char *root = machines[b->config->machine_type].pci_bus;
+	const char *root = qemu_machines[b->config->machine_type].pci_bus;
 	unsigned index = b->n_pci[kind]++;
 	unsigned slot = pci_ranges[kind].first_slot + index / FUNCTIONS_PER_SLOT;
 	unsigned function = index % FUNCTIONS_PER_SLOT;
 	g_autofree char *addr = g_strdup_printf("%02x.%x", slot, function);
 	g_autofree char *port = NULL, *number = NULL;
-	const char *multifunction = on_or_null(pci_ranges[kind].pluggable && function == 0);
+	const char *multifunction = qemu_on_or_null(pci_ranges[kind].pluggable && function == 0);
 
 	g_assert(index < pci_ranges[kind].n_slots * FUNCTIONS_PER_SLOT);
-	if (!pci_ranges[kind].pluggable || !machines[b->config->machine_type].has_pcie)
+	if (!pci_ranges[kind].pluggable || !qemu_machines[b->config->machine_type].has_pcie)
 		return (PciAddress){g_strdup(root), g_steal_pointer(&addr), multifunction};
 
-	port = id_for("port", addr);
+	port = qemu_id_for("port", addr);
 	number = g_strdup_printf("%u", slot * FUNCTIONS_PER_SLOT + function);
-	option_add(b, "-device", "pcie-root-port", "id", port, "bus", root, "addr", addr, "multifunction",
-		multifunction, "chassis", number, "port", number, NULL);
+	builder_add_option(b, "-device", "pcie-root-port", "id", port, "bus", root, "addr", addr,
+		"multifunction", multifunction, "chassis", number, "port", number, NULL);
 	return (PciAddress){g_steal_pointer(&port), g_strdup("00.0"), NULL};
 }
 
@@ -182,20 +131,20 @@ static void add_machine(Builder *b)
 	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT "k", config->memory / 1024);
 	g_autofree char *cpus = g_strdup_printf("%" G_GUINT32_FORMAT, config->vcpus);
 
-	option_add(b, "-name", NULL, "guest", config->name, "debug-threads", "on", NULL);
-	option_add(b, "-uuid", config->uuid, NULL);
+	builder_add_option(b, "-name", NULL, "guest", config->name, "debug-threads", "on", NULL);
+	builder_add_option(b, "-uuid", config->uuid, NULL);
 	/* The memory of a guest has no place in a core dump of QEMU. */
-	option_add(b, "-machine", machines[config->machine_type].machine, "usb", "off", "vmport", "off",
-		"dump-guest-core", "off", NULL);
-	option_add(b, "-accel", vm_accelerator_to_string(b->spec->accelerator), NULL);
-	option_add(b, "-cpu",
+	builder_add_option(b, "-machine", qemu_machines[config->machine_type].machine, "usb", "off", "vmport",
+		"off", "dump-guest-core", "off", NULL);
+	builder_add_option(b, "-accel", vm_accelerator_to_string(b->spec->accelerator), NULL);
+	builder_add_option(b, "-cpu",
 		config->cpu_model && *config->cpu_model ? config->cpu_model
 							: qemu_cpu_model(b->spec->accelerator),
 		NULL);
-	option_add(b, "-smp", NULL, "cpus", cpus, NULL);
-	option_add(b, "-m", NULL, "size", size, NULL);
-	option_add(b, "-rtc", NULL, "base", "utc", NULL);
-	option_add(b, "-boot", NULL, "strict", "on", NULL);
+	builder_add_option(b, "-smp", NULL, "cpus", cpus, NULL);
+	builder_add_option(b, "-m", NULL, "size", size, NULL);
+	builder_add_option(b, "-rtc", NULL, "base", "utc", NULL);
+	builder_add_option(b, "-boot", NULL, "strict", "on", NULL);
 }
 
 static void add_kernel(Builder *b)
@@ -214,8 +163,8 @@ static void add_kernel(Builder *b)
 	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
 		if (!words[i].value || !*words[i].value)
 			continue;
-		word_add(b, words[i].flag);
-		word_add(b, words[i].value);
+		builder_add_word(b, words[i].flag);
+		builder_add_word(b, words[i].value);
 	}
 }
 
@@ -223,20 +172,20 @@ static void add_socket(Builder *b, const char *id, int socket_fd)
 {
 	g_autofree char *fd = g_strdup_printf("%d", socket_fd);
 
-	option_add(b, "-chardev", "socket", "id", id, "fd", fd, "server", "on", "wait", "off", NULL);
+	builder_add_option(b, "-chardev", "socket", "id", id, "fd", fd, "server", "on", "wait", "off", NULL);
 }
 
 static void add_monitor(Builder *b)
 {
 	add_socket(b, "qmp", b->spec->qmp_fd);
-	option_add(b, "-mon", NULL, "chardev", "qmp", "mode", "control", NULL);
+	builder_add_option(b, "-mon", NULL, "chardev", "qmp", "mode", "control", NULL);
 }
 
 static void add_serial_console(Builder *b, const char *id, const char *chardev)
 {
 	g_autofree char *index = g_strdup_printf("%u", b->n_serials++);
 
-	option_add(b, "-device", "isa-serial", "id", id, "chardev", chardev, "index", index, NULL);
+	builder_add_option(b, "-device", "isa-serial", "id", id, "chardev", chardev, "index", index, NULL);
 }
 
 static void add_virtio_console(Builder *b, const char *id, const char *chardev)
@@ -244,13 +193,13 @@ static void add_virtio_console(Builder *b, const char *id, const char *chardev)
 	g_autofree char *nr = g_strdup_printf("%u", b->n_ports);
 
 	if (b->n_ports++ == 0) {
-		g_auto(PciAddress) pci = pci_address_take(b, PCI_KIND_CONSOLES);
+		g_auto(PciAddress) pci = builder_take_pci(b, PCI_KIND_CONSOLES);
 
-		option_add(b, "-device", "virtio-serial-pci", "id", "consoles", "bus", pci.bus, "addr",
-			pci.addr, NULL);
+		builder_add_option(b, "-device", "virtio-serial-pci", "id", "consoles", "bus", pci.bus,
+			"addr", pci.addr, NULL);
 	}
-	option_add(b, "-device", "virtconsole", "id", id, "chardev", chardev, "bus", "consoles.0", "nr", nr,
-		NULL);
+	builder_add_option(b, "-device", "virtconsole", "id", id, "chardev", chardev, "bus", "consoles.0",
+		"nr", nr, NULL);
 }
 
 static void (*const console_adders[CONSOLE_TYPE_MAX])(Builder *b, const char *id, const char *chardev) = {
@@ -260,81 +209,11 @@ static void (*const console_adders[CONSOLE_TYPE_MAX])(Builder *b, const char *id
 
 static void add_console(Builder *b, const ConsoleConfig *console, int socket_fd)
 {
-	g_autofree char *id = id_for("console", console->name);
-	g_autofree char *chardev = id_for("chardev", console->name);
+	g_autofree char *id = qemu_id_for("console", console->name);
+	g_autofree char *chardev = qemu_id_for("chardev", console->name);
 
 	add_socket(b, chardev, socket_fd);
 	console_adders[console->type](b, id, chardev);
-}
-
-/* A disk's block nodes: the file, and what its format makes of it, which the device then uses. */
-static void add_medium(Builder *b, const DiskConfig *disk, const char *node, bool is_block_device)
-{
-	g_autofree char *file = id_for("file", disk->name);
-	const char *read_only = on_or_null(disk->read_only);
-
-	option_add(b, "-blockdev", NULL, "driver", is_block_device ? "host_device" : "file", "node-name",
-		file, "read-only", read_only, "filename", disk->path, NULL);
-	option_add(b, "-blockdev", NULL, "driver", disk_format_to_string(disk->format), "node-name", node,
-		"read-only", read_only, "file", file, NULL);
-}
-
-typedef struct DiskWords {
-	const char *id;
-	const char *node; /* NULL: no medium */
-	const char *
-		boot_index; /* in the order of the definition, from 1: 0 is the kernel's, when one is given */
-} DiskWords;
-
-static void add_virtio_disk(Builder *b, const DiskWords *words)
-{
-	g_auto(PciAddress) pci = pci_address_take(b, PCI_KIND_DISK);
-
-	option_add(b, "-device", "virtio-blk-pci", "id", words->id, "drive", words->node, "bus", pci.bus,
-		"addr", pci.addr, "multifunction", pci.multifunction, "bootindex", words->boot_index, NULL);
-}
-
-static void add_cdrom(Builder *b, const DiskWords *words)
-{
-	unsigned units = machines[b->config->machine_type].units_per_ide_bus;
-	unsigned index = b->n_cdroms++;
-	g_autofree char *bus = g_strdup_printf("ide.%u", index / units);
-	g_autofree char *unit = g_strdup_printf("%u", index % units);
-
-	option_add(b, "-device", "ide-cd", "id", words->id, "drive", words->node, "bus", bus, "unit", unit,
-		"bootindex", words->boot_index, NULL);
-}
-
-static void add_floppy(Builder *b, const DiskWords *words)
-{
-	unsigned index = b->n_floppies++;
-	g_autofree char *unit = g_strdup_printf("%u", index);
-	g_autofree char *boot_property = g_strdup_printf("isa-fdc.bootindex%c", (char)('A' + index));
-
-	/* The drives of a floppy controller have no boot index, the controller has one for each. */
-	option_add(b, "-global", NULL, boot_property, words->boot_index, NULL);
-	if (index == 0 && !machines[b->config->machine_type].has_fdc)
-		option_add(b, "-device", "isa-fdc", "id", "fdc", NULL);
-	option_add(b, "-device", "floppy", "id", words->id, "drive", words->node, "unit", unit, NULL);
-}
-
-static void (*const disk_adders[DISK_DEVICE_MAX])(Builder *b, const DiskWords *words) = {
-	[DISK_DEVICE_DISK] = add_virtio_disk,
-	[DISK_DEVICE_CDROM] = add_cdrom,
-	[DISK_DEVICE_FLOPPY] = add_floppy,
-};
-
-static void add_disk(Builder *b, unsigned index)
-{
-	const DiskConfig *disk = &b->config->disks[index];
-	g_autofree char *id = qemu_disk_device_id(disk->name);
-	g_autofree char *node = qemu_disk_node_name(disk->name);
-	g_autofree char *boot_index = g_strdup_printf("%u", index + 1);
-	bool has_medium = disk->path && *disk->path;
-
-	if (has_medium)
-		add_medium(b, disk, node, b->spec->block_devices && b->spec->block_devices[index]);
-	disk_adders[disk->device](b, &(DiskWords){id, has_medium ? node : NULL, boot_index});
 }
 
 static const char *const nic_types[NIC_TYPE_MAX] = {[NIC_TYPE_USER] = "user", [NIC_TYPE_NONE] = NULL};
@@ -346,18 +225,18 @@ static const char *const nic_models[NIC_MODEL_MAX] = {
 
 static void add_nic(Builder *b, const NicConfig *nic)
 {
-	g_autofree char *id = id_for("nic", nic->name);
-	g_autofree char *netdev = id_for("netdev", nic->name);
-	g_auto(PciAddress) pci = pci_address_take(b, PCI_KIND_NIC);
+	g_autofree char *id = qemu_id_for("nic", nic->name);
+	g_autofree char *netdev = qemu_id_for("netdev", nic->name);
+	g_auto(PciAddress) pci = builder_take_pci(b, PCI_KIND_NIC);
 	const char *type = nic_types[nic->type];
 
 	if (type)
-		option_add(b, "-netdev", type, "id", netdev, NULL);
+		builder_add_option(b, "-netdev", type, "id", netdev, NULL);
 	/* No option ROM: no boot over the network is asked for, and the ROM's package may not be installed.
 	 */
-	option_add(b, "-device", nic_models[nic->model], "id", id, "netdev", type ? netdev : NULL, "mac",
-		nic->mac, "bus", pci.bus, "addr", pci.addr, "multifunction", pci.multifunction, "romfile", "",
-		NULL);
+	builder_add_option(b, "-device", nic_models[nic->model], "id", id, "netdev", type ? netdev : NULL,
+		"mac", nic->mac, "bus", pci.bus, "addr", pci.addr, "multifunction", pci.multifunction,
+		"romfile", "", NULL);
 }
 
 /* A plain VGA card: firmware, boot loaders and every guest can draw on it. Nobody is listened to: viewers are
@@ -368,9 +247,9 @@ static void add_display(Builder *b)
 
 	if (b->config->display == VM_DISPLAY_NONE)
 		return;
-	pci = pci_address_take(b, PCI_KIND_DISPLAY);
-	option_add(b, "-vnc", "none", NULL);
-	option_add(b, "-device", "VGA", "id", "display", "bus", pci.bus, "addr", pci.addr, NULL);
+	pci = builder_take_pci(b, PCI_KIND_DISPLAY);
+	builder_add_option(b, "-vnc", "none", NULL);
+	builder_add_option(b, "-device", "VGA", "id", "display", "bus", pci.bus, "addr", pci.addr, NULL);
 }
 
 static void add_rng(Builder *b)
@@ -379,10 +258,10 @@ static void add_rng(Builder *b)
 
 	if (!b->config->rng)
 		return;
-	pci = pci_address_take(b, PCI_KIND_RNG);
-	option_add(b, "-object", "rng-random", "id", "entropy", "filename", "/dev/urandom", NULL);
-	option_add(b, "-device", "virtio-rng-pci", "id", "rng", "rng", "entropy", "bus", pci.bus, "addr",
-		pci.addr, NULL);
+	pci = builder_take_pci(b, PCI_KIND_RNG);
+	builder_add_option(b, "-object", "rng-random", "id", "entropy", "filename", "/dev/urandom", NULL);
+	builder_add_option(b, "-device", "virtio-rng-pci", "id", "rng", "rng", "entropy", "bus", pci.bus,
+		"addr", pci.addr, NULL);
 }
 
 static void add_watchdog(Builder *b)
@@ -392,12 +271,12 @@ static void add_watchdog(Builder *b)
 
 	if (watchdog == VM_WATCHDOG_NONE)
 		return;
-	option_add(
+	builder_add_option(
 		b, "-action", NULL, "watchdog", vm_watchdog_action_to_string(b->config->on_watchdog), NULL);
 	if (watchdog == VM_WATCHDOG_I6300ESB)
-		pci = pci_address_take(b, PCI_KIND_WATCHDOG);
-	option_add(b, "-device", vm_watchdog_to_string(watchdog), "id", "watchdog", "bus", pci.bus, "addr",
-		pci.addr, NULL);
+		pci = builder_take_pci(b, PCI_KIND_WATCHDOG);
+	builder_add_option(b, "-device", vm_watchdog_to_string(watchdog), "id", "watchdog", "bus", pci.bus,
+		"addr", pci.addr, NULL);
 }
 
 /* What every VM gets, whatever its definition: nothing that was not asked for, and a QEMU that waits to be
@@ -418,23 +297,22 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 	const VmConfig *config = spec->config;
 	Builder b = {.spec = spec, .config = config, .words = g_ptr_array_new()};
 
-	word_add(&b, spec->binary);
+	builder_add_word(&b, spec->binary);
 	for (unsigned i = 0; i < G_N_ELEMENTS(fixed_words); i++)
-		word_add(&b, fixed_words[i]);
+		builder_add_word(&b, fixed_words[i]);
 	add_machine(&b);
 	add_kernel(&b);
 	add_monitor(&b);
 	for (unsigned i = 0; i < config->n_consoles; i++)
 		add_console(&b, &config->consoles[i], spec->console_fds[i]);
-	for (unsigned i = 0; i < config->n_disks; i++)
-		add_disk(&b, i);
+	builder_add_disks(&b);
 	for (unsigned i = 0; i < config->n_nics; i++)
 		add_nic(&b, &config->nics[i]);
 	add_display(&b);
 	add_rng(&b);
 	add_watchdog(&b);
 	if (config->panic)
-		option_add(&b, "-device", "pvpanic", "id", "panic", NULL);
+		builder_add_option(&b, "-device", "pvpanic", "id", "panic", NULL);
 	g_ptr_array_add(b.words, NULL);
 	return (char **)g_ptr_array_free(b.words, FALSE);
 }

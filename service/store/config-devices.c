@@ -8,14 +8,27 @@
 #include <errno.h>
 #include <string.h>
 
+#define BIT(bus) (1U << DISK_BUS_##bus)
+
 static const struct {
-	DiskBus bus;
-	unsigned max;
-	const char *plural;
+	DiskBus default_bus;
+	unsigned buses; /* a bit for each */
 } disk_devices[DISK_DEVICE_MAX] = {
-	[DISK_DEVICE_DISK] = {DISK_BUS_VIRTIO, VM_DISKS_MAX, "disks"},
-	[DISK_DEVICE_CDROM] = {DISK_BUS_IDE, 4, "cdroms"},
-	[DISK_DEVICE_FLOPPY] = {DISK_BUS_FDC, 2, "floppies"},
+	[DISK_DEVICE_DISK] = {DISK_BUS_VIRTIO,
+		BIT(VIRTIO) | BIT(SATA) | BIT(NVME) | BIT(SCSI) | BIT(USB) | BIT(IDE)},
+	[DISK_DEVICE_CDROM] = {DISK_BUS_IDE, BIT(IDE) | BIT(SATA) | BIT(SCSI) | BIT(USB)},
+	[DISK_DEVICE_FLOPPY] = {DISK_BUS_FDC, BIT(FDC)},
+};
+
+/* Of disks and cdroms together. */
+static const unsigned disk_bus_max[DISK_BUS_MAX] = {
+	[DISK_BUS_VIRTIO] = VM_DISKS_MAX,
+	[DISK_BUS_SATA] = VM_SATA_MAX,
+	[DISK_BUS_NVME] = VM_DISKS_MAX,
+	[DISK_BUS_SCSI] = VM_DISKS_MAX,
+	[DISK_BUS_USB] = VM_USB_DISKS_MAX,
+	[DISK_BUS_IDE] = VM_IDE_MAX,
+	[DISK_BUS_FDC] = VM_FLOPPIES_MAX,
 };
 
 static char *const *element_name(const void *array, size_t element_size, unsigned index)
@@ -35,16 +48,29 @@ static int check_name_is_new(
 	return 0;
 }
 
-static int check_disk_keys(const ConfigReader *reader, DiskConfig *disk)
+static int check_disk_bus(const ConfigReader *reader, const VmConfig *config, unsigned index)
 {
+	DiskConfig *disk = &config->disks[index];
 	const char *device = disk_device_to_string(disk->device);
-	DiskBus bus = disk_devices[disk->device].bus;
+	bool given = config_reader_given(reader, "Bus");
+	const char *bus;
+	unsigned n = 0;
 
-	if (!config_reader_given(reader, "Bus"))
-		disk->bus = bus;
-	else if (disk->bus != bus)
-		return config_reader_complain(reader, -EINVAL, "Bus", "a %s is on '%s', not on '%s'", device,
-			disk_bus_to_string(bus), disk_bus_to_string(disk->bus));
+	if (!given)
+		disk->bus = disk_devices[disk->device].default_bus;
+	bus = disk_bus_to_string(disk->bus);
+	if (!(disk_devices[disk->device].buses & (1U << disk->bus)))
+		return config_reader_complain(reader, -EINVAL, "Bus", "a %s can't be on '%s'", device, bus);
+	for (unsigned i = 0; i <= index; i++)
+		n += config->disks[i].bus == disk->bus;
+	if (n > disk_bus_max[disk->bus])
+		return config_reader_complain(reader, -EINVAL, given ? "Bus" : "Device",
+			"at most %u devices are allowed on '%s'", disk_bus_max[disk->bus], bus);
+	return 0;
+}
+
+static int check_disk_path(const ConfigReader *reader, DiskConfig *disk)
+{
 	if (disk->device == DISK_DEVICE_CDROM) {
 		if (config_reader_given(reader, "ReadOnly") && !disk->read_only)
 			return config_reader_complain(
@@ -60,21 +86,43 @@ static int check_disk_keys(const ConfigReader *reader, DiskConfig *disk)
 	return 0;
 }
 
-int config_disk_check(ConfigReader *reader, VmConfig *config, unsigned index)
+static int check_disk_options(const ConfigReader *reader, const VmConfig *config, unsigned index)
 {
 	DiskConfig *disk = &config->disks[index];
-	unsigned n = 0;
+
+	if (!disk->serial)
+		disk->serial = g_strdup("");
+	if (*disk->serial && disk->device == DISK_DEVICE_FLOPPY)
+		return config_reader_complain(reader, -EINVAL, "Serial", "a floppy has none");
+	/* ATA has no word for it. */
+	if (disk->read_only && disk->device == DISK_DEVICE_DISK &&
+		(disk->bus == DISK_BUS_IDE || disk->bus == DISK_BUS_SATA))
+		return config_reader_complain(reader, -EINVAL, "ReadOnly",
+			"a disk on '%s' can't be read-only", disk_bus_to_string(disk->bus));
+	if (disk->discard && disk->read_only)
+		return config_reader_complain(
+			reader, -EINVAL, "Discard", "nothing is discarded on what is read-only");
+	for (unsigned i = 0; disk->boot_index != 0 && i < index; i++)
+		if (config->disks[i].boot_index == disk->boot_index)
+			return config_reader_complain(reader, -EINVAL, "BootIndex",
+				"%u is already that of Disks[%u]", disk->boot_index, i);
+	return 0;
+}
+
+int config_disk_check(ConfigReader *reader, VmConfig *config, unsigned index)
+{
 	int r;
 
-	r = check_name_is_new(reader, "Disks", config->disks, sizeof *disk, index);
+	r = check_name_is_new(reader, "Disks", config->disks, sizeof *config->disks, index);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i <= index; i++)
-		n += config->disks[i].device == disk->device;
-	if (n > disk_devices[disk->device].max)
-		return config_reader_complain(reader, -EINVAL, "Device", "at most %u %s are allowed",
-			disk_devices[disk->device].max, disk_devices[disk->device].plural);
-	return check_disk_keys(reader, disk);
+	r = check_disk_bus(reader, config, index);
+	if (r < 0)
+		return r;
+	r = check_disk_path(reader, &config->disks[index]);
+	if (r < 0)
+		return r;
+	return check_disk_options(reader, config, index);
 }
 
 int config_nic_check(ConfigReader *reader, VmConfig *config, unsigned index)

@@ -22,8 +22,8 @@ const ConfigWords config_machine_type_words = {WORDS("q35", "pc")};
 const ConfigWords config_accelerator_words = {WORDS("auto", "kvm", "tcg")};
 const ConfigWords config_disk_format_words = {WORDS("raw", "qcow2")};
 const ConfigWords config_disk_device_words = {WORDS("disk", "cdrom", "floppy")};
-const ConfigWords config_disk_bus_words = {
-	WORDS("virtio", "ide", "fdc"), LATER_WORDS("sata", "nvme", "scsi", "usb")};
+const ConfigWords config_disk_bus_words = {WORDS("virtio", "sata", "nvme", "scsi", "usb", "ide", "fdc")};
+const ConfigWords config_disk_cache_words = {WORDS("writeback", "none", "unsafe")};
 const ConfigWords config_console_type_words = {WORDS("serial", "virtio")};
 const ConfigWords config_display_words = {WORDS("none", "vnc"), LATER_WORDS("spice", "dbus")};
 const ConfigWords config_watchdog_words = {WORDS("", "i6300esb", "ib700"), .open_ended = true};
@@ -55,10 +55,11 @@ static const ConfigKey disk_keys[] = {
 	{"Bus", WORD(DiskConfig, bus, config_disk_bus_words)},
 	{"Device", WORD(DiskConfig, device, config_disk_device_words)},
 	{"ReadOnly", BOOLEAN(DiskConfig, read_only)},
-	{"Cache"},
-	{"Discard"},
-	{"Serial"},
-	{"BootIndex"},
+	{"Cache", WORD(DiskConfig, cache, config_disk_cache_words)},
+	{"Discard", BOOLEAN(DiskConfig, discard)},
+	{"Serial", STRING(DiskConfig, serial, config_check_serial)},
+	{"BootIndex", .signature = "u", .set = config_set_uint32, .get = config_get_uint32,
+		.offset = offsetof(DiskConfig, boot_index), .max = VM_DISK_BOOT_INDEX_MAX},
 	{"Size"},
 	{"DetectZeroes"},
 	{"AIO"},

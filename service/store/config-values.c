@@ -120,6 +120,22 @@ int config_check_cpu_model(const char *text, char **ret_problem)
 	return 0;
 }
 
+int config_check_serial(const char *text, char **ret_problem)
+{
+	size_t length = strlen(text);
+	bool good = length <= VM_DISK_SERIAL_MAX;
+
+	for (size_t i = 0; good && i < length; i++)
+		good = g_ascii_isalnum(text[i]) || strchr("._-", text[i]);
+	if (!good) {
+		g_autofree char *quoted = config_quote(text);
+
+		return problem(ret_problem, "%s must be of at most %d letters, digits, '.', '_' and '-'",
+			quoted, VM_DISK_SERIAL_MAX);
+	}
+	return 0;
+}
+
 int config_check_device_name(const char *text, char **ret_problem)
 {
 	size_t length = strlen(text);

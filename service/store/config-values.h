@@ -8,6 +8,7 @@ int config_check_description(const char *text, char **ret_problem);
 int config_check_path(const char *text, char **ret_problem);
 int config_check_kernel_command_line(const char *text, char **ret_problem);
 int config_check_cpu_model(const char *text, char **ret_problem);
+int config_check_serial(const char *text, char **ret_problem);
 int config_check_device_name(const char *text, char **ret_problem);
 
 int config_set_string(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);

@@ -42,6 +42,7 @@ DEFINE_ENUM(nic_model, NicModel, config_nic_model_words)
 DEFINE_ENUM(disk_format, DiskFormat, config_disk_format_words)
 DEFINE_ENUM(disk_device, DiskDevice, config_disk_device_words)
 DEFINE_ENUM(disk_bus, DiskBus, config_disk_bus_words)
+DEFINE_ENUM(disk_cache, DiskCache, config_disk_cache_words)
 DEFINE_ENUM(console_type, ConsoleType, config_console_type_words)
 
 /* ---- the value ---- */
@@ -58,6 +59,7 @@ VmConfig *vm_config_unref(VmConfig *config)
 	for (unsigned i = 0; i < config->n_disks; i++) {
 		g_free(config->disks[i].name);
 		g_free(config->disks[i].path);
+		g_free(config->disks[i].serial);
 	}
 	for (unsigned i = 0; i < config->n_nics; i++) {
 		g_free(config->nics[i].name);
@@ -97,6 +99,7 @@ static VmConfig *config_copy(const VmConfig *config)
 	for (unsigned i = 0; i < copy->n_disks; i++) {
 		copy->disks[i].name = g_strdup(config->disks[i].name);
 		copy->disks[i].path = g_strdup(config->disks[i].path);
+		copy->disks[i].serial = g_strdup(config->disks[i].serial);
 	}
 	copy->nics = g_memdup2(config->nics, config->n_nics * sizeof *config->nics);
 	for (unsigned i = 0; i < copy->n_nics; i++) {

@@ -20,10 +20,16 @@
 #define VM_DEVICE_NAME_MAX               24U /* QEMU's node names are at most 31, with a prefix of ours */
 #define VM_MEMORY_MIN                    (1ULL << 20)
 #define VM_DISKS_MAX                     64
+#define VM_SATA_MAX                      6U
+#define VM_USB_DISKS_MAX                 8U
+#define VM_IDE_MAX                       4U
+#define VM_FLOPPIES_MAX                  2U
 #define VM_NICS_MAX                      16
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_DISK_SERIAL_MAX               20 /* what ATA and NVMe have room for */
+#define VM_DISK_BOOT_INDEX_MAX           999
 #define VM_CPU_MODEL_MAX                 64
 #define VM_METADATA_MAX                  64 /* entries */
 #define VM_METADATA_KEY_MAX              256
@@ -63,9 +69,19 @@ typedef enum DiskDevice {
 	DISK_DEVICE_FLOPPY,
 	DISK_DEVICE_MAX
 } DiskDevice;
-/* virtio for disks, ide for cdroms, fdc for floppies: the default of each Device, and for now the only one.
- */
-typedef enum DiskBus { DISK_BUS_VIRTIO, DISK_BUS_IDE, DISK_BUS_FDC, DISK_BUS_MAX } DiskBus;
+/* virtio for disks, ide for cdroms, fdc for floppies are the defaults. ide is what the machine has (AHCI on
+ * q35), sata a controller beside it. */
+typedef enum DiskBus {
+	DISK_BUS_VIRTIO,
+	DISK_BUS_SATA,
+	DISK_BUS_NVME,
+	DISK_BUS_SCSI,
+	DISK_BUS_USB,
+	DISK_BUS_IDE,
+	DISK_BUS_FDC,
+	DISK_BUS_MAX
+} DiskBus;
+typedef enum DiskCache { DISK_CACHE_WRITEBACK, DISK_CACHE_NONE, DISK_CACHE_UNSAFE, DISK_CACHE_MAX } DiskCache;
 typedef enum ConsoleType { CONSOLE_TYPE_SERIAL, CONSOLE_TYPE_VIRTIO, CONSOLE_TYPE_MAX } ConsoleType;
 
 /* The words of the contract. NULL / -EINVAL for what is none. */
@@ -89,6 +105,8 @@ const char *disk_device_to_string(DiskDevice device);
 int disk_device_from_string(const char *s);
 const char *disk_bus_to_string(DiskBus bus);
 int disk_bus_from_string(const char *s);
+const char *disk_cache_to_string(DiskCache cache);
+int disk_cache_from_string(const char *s);
 const char *console_type_to_string(ConsoleType type);
 int console_type_from_string(const char *s);
 
@@ -100,6 +118,10 @@ typedef struct DiskConfig {
 	DiskBus bus;
 	DiskDevice device;
 	bool read_only; /* always true for a cdrom */
+	DiskCache cache;
+	bool discard;
+	char *serial;        /* "" when not given */
+	uint32_t boot_index; /* 0: after those that have one, in the order of the list */
 } DiskConfig;
 
 typedef struct NicConfig {

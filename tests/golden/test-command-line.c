@@ -122,6 +122,42 @@ static void test_addresses_stay(void)
 	}
 }
 
+/* But for its turn to boot. */
+static char **build_without_boot_order(const VmConfig *config)
+{
+	char **argv = build(config, NULL);
+
+	for (size_t i = 0; argv[i]; i++) {
+		char *boot_index = strstr(argv[i], ",bootindex=");
+
+		if (boot_index)
+			*boot_index = '\0';
+	}
+	return argv;
+}
+
+/* Taking the last disk of a bus away changes no word about those of the other buses. */
+static void test_buses_stay(const void *name)
+{
+	g_autoptr(VmConfig) all = golden_load(name, GOLDEN_IMAGES);
+	g_auto(GStrv) many = build_without_boot_order(all);
+
+	for (unsigned i = 0; i < all->n_disks; i++) {
+		g_autofree DiskConfig *disks = g_memdup2(all->disks, all->n_disks * sizeof *disks);
+		VmConfig less = *all;
+		g_auto(GStrv) few = NULL;
+
+		if (i + 1 < all->n_disks && disks[i + 1].bus == disks[i].bus)
+			continue;
+		less.n_disks--;
+		memmove(disks + i, disks + i + 1, (less.n_disks - i) * sizeof *disks);
+		less.disks = disks;
+		few = build_without_boot_order(&less);
+		for (size_t k = 0; few[k]; k++)
+			g_assert_true(g_strv_contains((const char *const *)many, few[k]));
+	}
+}
+
 static void test_block_device(void)
 {
 	g_autoptr(VmConfig) config = golden_load("disks", GOLDEN_IMAGES);
@@ -157,6 +193,8 @@ int main(int argc, char *argv[])
 	}
 	g_test_add_func("/command-line-rules/no-orphans", test_no_orphans);
 	g_test_add_func("/command-line-rules/addresses-stay", test_addresses_stay);
+	g_test_add_data_func("/command-line-rules/buses-stay/q35", "full-buses", test_buses_stay);
+	g_test_add_data_func("/command-line-rules/buses-stay/pc", "full-buses-pc", test_buses_stay);
 	g_test_add_func("/command-line-rules/block-device", test_block_device);
 	g_test_add_func("/command-line-rules/ids", test_ids);
 	return g_test_run();

@@ -316,7 +316,9 @@ static const uint8_t halt_code[] = {0xfa, 0xf4, 0xeb, 0xfd};
 static const uint8_t panic_code[] = {0xfa, 0xba, 0x05, 0x05, 0xb0, 0x01, 0xee, 0xf4, 0xeb, 0xfd};
 static const uint8_t serial_code[] = {0xfa, 0xba, 0xf8, 0x03, 0xb0, 'R', 0xee, 0xf4, 0xeb, 0xfd};
 
-#define DISK(file)   "{\"Path\": \"@IMAGES@/" file "\", \"Format\": \"raw\"}"
+#define DISK(file) "{\"Path\": \"@IMAGES@/" file "\", \"Format\": \"raw\"}"
+#define DISK_ON(file, bus, more)                                                                             \
+	"{\"Path\": \"@IMAGES@/" file "\", \"Format\": \"raw\", \"Bus\": \"" bus "\"" more "}"
 #define FLOPPY(file) "{\"Path\": \"@IMAGES@/" file "\", \"Format\": \"raw\", \"Device\": \"floppy\"}"
 #define NO_FLOPPY    "{\"Path\": \"\", \"Format\": \"raw\", \"Device\": \"floppy\"}"
 #define NO_CDROM     "{\"Path\": \"\", \"Format\": \"raw\", \"Device\": \"cdrom\"}"
@@ -333,6 +335,13 @@ static const char *const boot_rows[] = {
 	FLOPPY("poweroff") ", " DISK("halt"),
 	NO_FLOPPY ", " NO_CDROM ", " DISK("poweroff") ", " DISK("halt"),
 	FLOPPY("poweroff") ", " NO_FLOPPY ", " HALTS,
+	DISK_ON("poweroff", "sata", "") ", " DISK("halt"),
+	DISK_ON("poweroff", "nvme", "") ", " DISK("halt"),
+	DISK_ON("poweroff", "scsi", "") ", " DISK("halt"),
+	DISK_ON("poweroff", "usb", "") ", " DISK("halt"),
+	DISK_ON("poweroff", "ide", ", \"Cache\": \"unsafe\", \"Serial\": \"x\"") ", " DISK("halt"),
+	HALTS ", " DISK_ON("poweroff", "scsi", ", \"BootIndex\": 5") ", " HALTS,
+	DISK_ON("halt", "nvme", ", \"BootIndex\": 2") ", " DISK_ON("poweroff", "usb", ", \"BootIndex\": 1"),
 	DISK("poweroff") ", " FOUR(FOUR(HALTS)) ", " FOUR(FOUR(HALTS)) ", " FOUR(FOUR(HALTS)),
 };
 

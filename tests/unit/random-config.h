@@ -14,6 +14,10 @@ static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
 		g_assert_cmpint(a->disks[i].bus, ==, b->disks[i].bus);
 		g_assert_cmpint(a->disks[i].device, ==, b->disks[i].device);
 		g_assert_cmpint(a->disks[i].read_only, ==, b->disks[i].read_only);
+		g_assert_cmpint(a->disks[i].cache, ==, b->disks[i].cache);
+		g_assert_cmpint(a->disks[i].discard, ==, b->disks[i].discard);
+		g_assert_cmpstr(a->disks[i].serial, ==, b->disks[i].serial);
+		g_assert_cmpuint(a->disks[i].boot_index, ==, b->disks[i].boot_index);
 	}
 	g_assert_cmpuint(a->n_nics, ==, b->n_nics);
 	for (unsigned i = 0; i < a->n_nics; i++) {
@@ -105,6 +109,30 @@ static void add_device_name(GVariantBuilder *builder, unsigned i)
 		add(builder, "Name", g_variant_new_take_string(g_strdup_printf("%s%u", words[below(6)], i)));
 }
 
+static void add_disk_options(GVariantBuilder *disk, DiskDevice device, unsigned i)
+{
+	/* Of disks, only those that can be read-only. */
+	static const DiskBus buses[] = {DISK_BUS_VIRTIO, DISK_BUS_NVME, DISK_BUS_SCSI, DISK_BUS_USB};
+	bool read_only = maybe();
+
+	if (device == DISK_DEVICE_DISK && maybe())
+		add(disk, "Bus", g_variant_new_string(disk_bus_to_string(buses[below(G_N_ELEMENTS(buses))])));
+	if (device == DISK_DEVICE_CDROM && maybe())
+		add(disk, "Bus", g_variant_new_string(maybe() ? "sata" : "scsi"));
+	if (device != DISK_DEVICE_CDROM && maybe())
+		add(disk, "ReadOnly", g_variant_new_boolean(read_only));
+	else
+		read_only = device == DISK_DEVICE_CDROM;
+	if (maybe())
+		add(disk, "Cache", g_variant_new_string(disk_cache_to_string(below(DISK_CACHE_MAX))));
+	if (maybe())
+		add(disk, "Discard", g_variant_new_boolean(!read_only && maybe()));
+	if (device != DISK_DEVICE_FLOPPY && maybe())
+		add(disk, "Serial", g_variant_new_take_string(g_strdup_printf("S_%u.a-", below(1000000))));
+	if (maybe())
+		add(disk, "BootIndex", g_variant_new_uint32(maybe() ? 0 : 999 - i));
+}
+
 static GVariant *random_disks(void)
 {
 	unsigned n_of[DISK_DEVICE_MAX] = {0, 0, 0};
@@ -124,8 +152,7 @@ static GVariant *random_disks(void)
 			g_variant_new_string(disk_format_to_string((DiskFormat)below(DISK_FORMAT_MAX))));
 		if (device != DISK_DEVICE_DISK || maybe())
 			add(&disks, "Device", g_variant_new_string(disk_device_to_string(device)));
-		if (device != DISK_DEVICE_CDROM && maybe())
-			add(&disks, "ReadOnly", g_variant_new_boolean(maybe()));
+		add_disk_options(&disks, device, i);
 		g_variant_builder_close(&disks);
 	}
 	return g_variant_builder_end(&disks);

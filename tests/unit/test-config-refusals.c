@@ -4,6 +4,10 @@
 #include "config-text.h"
 #include "store/config-keys.h"
 
+#define CDROM "'Format': <'raw'>, 'Device': <'cdrom'>"
+#define SATA  DISK ", 'Bus': <'sata'>"
+#define USB   DISK ", 'Bus': <'usb'>"
+
 static const struct {
 	const char *dict;
 	int error;
@@ -90,12 +94,8 @@ static const struct {
 	{"{'Firmware': <'bios'>}", -EOPNOTSUPP, "Firmware: not supported by this version yet"},
 	{"{'QemuArguments': <@as []>}", -EOPNOTSUPP, "QemuArguments: not supported by this version yet"},
 	{"{'OnHostSleep': <'pause'>}", -EOPNOTSUPP, "OnHostSleep: not supported by this version yet"},
-	{"{'Disks': <[{'Cache': <'none'>}]>}", -EOPNOTSUPP,
-		"Disks[0].Cache: not supported by this version yet"},
 	{"{'Disks': <[{" DISK ", 'IOThread': <true>}]>}", -EOPNOTSUPP,
 		"Disks[0].IOThread: not supported by this version yet"},
-	{"{'Disks': <[{'Bus': <'sata'>}]>}", -EOPNOTSUPP,
-		"Disks[0].Bus: 'sata' is not supported by this version yet"},
 	{"{'NICs': <[{'Bridge': <'br0'>}]>}", -EOPNOTSUPP,
 		"NICs[0].Bridge: not supported by this version yet"},
 	{"{'NICs': <[{'Type': <'tap'>}]>}", -EOPNOTSUPP,
@@ -152,10 +152,44 @@ static const struct {
 		"Disks[0].Fromat: unknown key; did you mean 'Format'?"},
 	{"{'Disks': <[{'Format': <'raw'>, 'Format': <'raw'>}]>}", -EINVAL, "Disks[0].Format: is given twice"},
 	{"{'Disks': <[{'ReadOnly': <'yes'>}]>}", -EINVAL, "Disks[0].ReadOnly: has type 's', needs 'b'"},
-	{"{'Disks': <[{" DISK ", 'Bus': <'ide'>}]>}", -EINVAL,
-		"Disks[0].Bus: a disk is on 'virtio', not on 'ide'"},
+	{"{'Disks': <[{" DISK ", 'Bus': <'fdc'>}]>}", -EINVAL, "Disks[0].Bus: a disk can't be on 'fdc'"},
+	{"{'Disks': <[{" DISK ", 'Bus': <'SATA'>}]>}", -EINVAL,
+		"Disks[0].Bus: 'SATA' is not one of 'virtio', 'sata', 'nvme', 'scsi', 'usb', 'ide', 'fdc'"},
 	{"{'Disks': <[{" DISK ", 'Device': <'cdrom'>, 'Bus': <'virtio'>}]>}", -EINVAL,
-		"Disks[0].Bus: a cdrom is on 'ide', not on 'virtio'"},
+		"Disks[0].Bus: a cdrom can't be on 'virtio'"},
+	{"{'Disks': <[{" DISK ", 'Device': <'cdrom'>, 'Bus': <'nvme'>}]>}", -EINVAL,
+		"Disks[0].Bus: a cdrom can't be on 'nvme'"},
+	{"{'Disks': <[{" DISK ", 'Device': <'floppy'>, 'Bus': <'usb'>}]>}", -EINVAL,
+		"Disks[0].Bus: a floppy can't be on 'usb'"},
+	{"{'Disks': <[{" DISK ", 'Bus': <'ide'>}, {" CDROM "}, {" CDROM "}, {" CDROM "}, {" CDROM "}]>}",
+		-EINVAL, "Disks[4].Device: at most 4 devices are allowed on 'ide'"},
+	{"{'Disks': <[{" SATA "}, {" SATA "}, {" SATA "}, {" SATA "}, {" SATA "}, {" SATA "}, {" SATA "}]>}",
+		-EINVAL, "Disks[6].Bus: at most 6 devices are allowed on 'sata'"},
+	{"{'Disks': <[{" USB "}, {" USB "}, {" USB "}, {" USB "}, {" USB "}, {" USB "}, {" USB "}, {" USB
+	 "}, {" USB "}]>}",
+		-EINVAL, "Disks[8].Bus: at most 8 devices are allowed on 'usb'"},
+	{"{'Disks': <[{" SATA ", 'ReadOnly': <true>}]>}", -EINVAL,
+		"Disks[0].ReadOnly: a disk on 'sata' can't be read-only"},
+	{"{'Disks': <[{" DISK ", 'Cache': <'writethrough'>}]>}", -EINVAL,
+		"Disks[0].Cache: 'writethrough' is not one of 'writeback', 'none', 'unsafe'"},
+	{"{'Disks': <[{" DISK ", 'Discard': <'unmap'>}]>}", -EINVAL,
+		"Disks[0].Discard: has type 's', needs 'b'"},
+	{"{'Disks': <[{" DISK ", 'Discard': <true>, 'ReadOnly': <true>}]>}", -EINVAL,
+		"Disks[0].Discard: nothing is discarded on what is read-only"},
+	{"{'Disks': <[{" CDROM ", 'Discard': <true>}]>}", -EINVAL,
+		"Disks[0].Discard: nothing is discarded on what is read-only"},
+	{"{'Disks': <[{" DISK ", 'Serial': <'123456789012345678901'>}]>}", -EINVAL,
+		"Disks[0].Serial: '123456789012345678901' must be of at most 20 letters, digits, '.', '_' "
+		"and '-'"},
+	{"{'Disks': <[{" DISK ", 'Serial': <'a,b'>}]>}", -EINVAL,
+		"Disks[0].Serial: 'a,b' must be of at most 20 letters, digits, '.', '_' and '-'"},
+	{"{'Disks': <[{" DISK ", 'Device': <'floppy'>, 'Serial': <'a'>}]>}", -EINVAL,
+		"Disks[0].Serial: a floppy has none"},
+	{"{'Disks': <[{" DISK ", 'BootIndex': <uint32 1000>}]>}", -EINVAL,
+		"Disks[0].BootIndex: 1000 is not between 0 and 999"},
+	{"{'Disks': <[{" DISK ", 'BootIndex': <uint32 3>}, {" DISK "}, {" DISK ", 'BootIndex': <uint32 "
+	 "3>}]>}",
+		-EINVAL, "Disks[2].BootIndex: 3 is already that of Disks[0]"},
 	{"{'Disks': <[{" DISK ", 'Device': <'cdrom'>, 'ReadOnly': <false>}]>}", -EINVAL,
 		"Disks[0].ReadOnly: a cdrom is always read-only"},
 	{"{'Disks': <[{" DISK ", 'Device': <'tape'>}]>}", -EINVAL,
@@ -174,7 +208,7 @@ static const struct {
 		"the first a letter"},
 	{"{'Disks': <[{'Device': <'floppy'>, 'Format': <'raw'>}, {'Device': <'floppy'>, 'Format': <'raw'>}, "
 	 "{'Device': <'floppy'>, 'Format': <'raw'>}]>}",
-		-EINVAL, "Disks[2].Device: at most 2 floppies are allowed"},
+		-EINVAL, "Disks[2].Device: at most 2 devices are allowed on 'fdc'"},
 	/* NICs. */
 	{"{'NICs': <[{'MAC': <'52:54:00:12:34'>}]>}", -EINVAL,
 		"NICs[0].MAC: '52:54:00:12:34' is not a MAC address (xx:xx:xx:xx:xx:xx)"},

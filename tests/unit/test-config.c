@@ -117,7 +117,7 @@ static GVariant *dict_with_disks(unsigned n, size_t path_length)
 
 static void test_sizes(void)
 {
-	g_autoptr(GVariant) fits = dict_with_disks(64, 3900), many = dict_with_disks(65, 2);
+	g_autoptr(GVariant) fits = dict_with_disks(64, 3700), many = dict_with_disks(65, 2);
 	g_autoptr(GVariant) big = dict_with_disks(64, 4095), grows = dict_with_disks(64, 3985);
 	g_autofree char *complaint = NULL, *grown = NULL;
 	g_autoptr(VmConfig) config = NULL;
@@ -226,6 +226,10 @@ static void test_devices(void)
 		g_assert_cmpint(config->disks[i].read_only, ==, disks[i].read_only);
 	}
 	g_assert_cmpstr(config->disks[2].path, ==, "");
+	g_assert_cmpstr(config->disks[0].serial, ==, "");
+	g_assert_cmpint(config->disks[0].cache, ==, DISK_CACHE_WRITEBACK);
+	g_assert_cmpuint(config->disks[0].boot_index, ==, 0);
+	g_assert_false(config->disks[0].discard);
 	g_assert_cmpstr(config->consoles[0].name, ==, "console0");
 	g_assert_cmpint(config->consoles[0].type, ==, CONSOLE_TYPE_SERIAL);
 	g_assert_cmpstr(config->consoles[1].name, ==, "console1");
@@ -296,6 +300,7 @@ static void test_enums(void)
 	CHECK_ENUM(nic_model, NIC_MODEL_MAX);
 	CHECK_ENUM(disk_format, DISK_FORMAT_MAX);
 	CHECK_ENUM(disk_device, DISK_DEVICE_MAX);
+	CHECK_ENUM(disk_cache, DISK_CACHE_MAX);
 	CHECK_ENUM(disk_bus, DISK_BUS_MAX);
 	CHECK_ENUM(console_type, CONSOLE_TYPE_MAX);
 	for (int i = 0; i < VM_WATCHDOG_MAX; i++)
