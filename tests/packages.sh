@@ -6,6 +6,7 @@ packages_to_run=(
 	gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libglib2.0-dev libjson-glib-dev
 	qemu-system-x86 dbus-daemon systemd libglib2.0-bin # the last two for busctl and gdbus
 	cpio xz-utils                                      # for the guest
+	ovmf                                               # UEFI firmware
 )
 
 # For the tests, beside those.

@@ -125,8 +125,45 @@ PciAddress builder_take_pci(Builder *b, PciKind kind)
 	return (PciAddress){g_steal_pointer(&port), g_strdup("00.0"), NULL};
 }
 
+/* As Debian's package ovmf has them. */
+static const struct {
+	const char *code, *variables;
+	bool is_secure; /* its variables are changed in system management mode alone */
+} firmwares[VM_FIRMWARE_MAX] = {
+	[VM_FIRMWARE_UEFI] = {"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd", false},
+	[VM_FIRMWARE_UEFI_SECURE] = {"/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+		"/usr/share/OVMF/OVMF_VARS_4M.ms.fd", true},
+};
+
+const char *qemu_firmware_code(VmFirmware firmware)
+{
+	return firmwares[firmware].code;
+}
+
+const char *qemu_firmware_variables(VmFirmware firmware)
+{
+	return firmwares[firmware].variables;
+}
+
+/* The flash chips that add_machine() names. */
+static void add_firmware(Builder *b)
+{
+	VmFirmware firmware = b->config->firmware;
+
+	if (!firmwares[firmware].code)
+		return;
+	builder_add_option(b, "-blockdev", NULL, "driver", "file", "node-name", "firmware-code", "read-only",
+		"on", "filename", firmwares[firmware].code, NULL);
+	builder_add_option(b, "-blockdev", NULL, "driver", "file", "node-name", "firmware-variables",
+		"filename", b->spec->nvram_path, NULL);
+	if (firmwares[firmware].is_secure)
+		builder_add_option(b, "-global", NULL, "driver", "cfi.pflash01", "property", "secure",
+			"value", "on", NULL);
+}
+
 static void add_machine(Builder *b)
 {
+	bool has_flash = firmwares[b->config->firmware].code != NULL;
 	const VmConfig *config = b->config;
 	g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT "k", config->memory / 1024);
 	g_autofree char *cpus = g_strdup_printf("%" G_GUINT32_FORMAT, config->vcpus);
@@ -135,7 +172,9 @@ static void add_machine(Builder *b)
 	builder_add_option(b, "-uuid", config->uuid, NULL);
 	/* The memory of a guest has no place in a core dump of QEMU. */
 	builder_add_option(b, "-machine", qemu_machines[config->machine_type].machine, "usb", "off", "vmport",
-		"off", "dump-guest-core", "off", NULL);
+		"off", "dump-guest-core", "off", "pflash0", has_flash ? "firmware-code" : NULL, "pflash1",
+		has_flash ? "firmware-variables" : NULL, "smm",
+		qemu_on_or_null(firmwares[b->config->firmware].is_secure), NULL);
 	builder_add_option(b, "-accel", vm_accelerator_to_string(b->spec->accelerator), NULL);
 	builder_add_option(b, "-cpu",
 		config->cpu_model && *config->cpu_model ? config->cpu_model
@@ -301,6 +340,7 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 	for (unsigned i = 0; i < G_N_ELEMENTS(fixed_words); i++)
 		builder_add_word(&b, fixed_words[i]);
 	add_machine(&b);
+	add_firmware(&b);
 	add_kernel(&b);
 	add_monitor(&b);
 	for (unsigned i = 0; i < config->n_consoles; i++)

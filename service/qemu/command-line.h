@@ -16,6 +16,7 @@ typedef struct QemuCommandLine {
 	VmAccelerator accelerator; /* resolved: KVM or TCG */
 	int qmp_fd;                /* the listening QMP socket, inherited under this number */
 	const int *console_fds;    /* one listening socket for each of config->consoles, likewise */
+	const char *nvram_path;    /* the variables of UEFI firmware; not used for others */
 	const bool *block_devices; /* for each of config->disks: its path is a block device, no file. NULL:
 				      none is */
 } QemuCommandLine;
@@ -26,6 +27,11 @@ char **qemu_command_line_build(const QemuCommandLine *spec);
 
 /* Any thread: the CPU model of a VM under `accelerator` (KVM or TCG), for -cpu. */
 const char *qemu_cpu_model(VmAccelerator accelerator);
+
+/* Any thread: the files of a firmware on the host: its code, and what a VM's variables start from. NULL: it is
+ * QEMU's own, and has no variables. */
+const char *qemu_firmware_code(VmFirmware firmware);
+const char *qemu_firmware_variables(VmFirmware firmware);
 
 /* Any thread: the ids on QEMU's side, for QMP commands and events; the caller frees. "disk-<name>" is the
  * device, "format-<name>" and "file-<name>" its block nodes, "nic-<name>", "netdev-<name>", "console-<name>",

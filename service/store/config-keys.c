@@ -25,6 +25,7 @@ const ConfigWords config_disk_device_words = {WORDS("disk", "cdrom", "floppy")};
 const ConfigWords config_disk_bus_words = {WORDS("virtio", "sata", "nvme", "scsi", "usb", "ide", "fdc")};
 const ConfigWords config_disk_cache_words = {WORDS("writeback", "none", "unsafe")};
 const ConfigWords config_console_type_words = {WORDS("serial", "virtio")};
+const ConfigWords config_firmware_words = {WORDS("bios", "uefi", "uefi-secure")};
 const ConfigWords config_display_words = {WORDS("none", "vnc"), LATER_WORDS("spice", "dbus")};
 const ConfigWords config_watchdog_words = {WORDS("", "i6300esb", "ib700"), .open_ended = true};
 const ConfigWords config_watchdog_action_words = {
@@ -127,7 +128,7 @@ static const ConfigKey vm_keys[] = {
 	{"MachineType", WORD(VmConfig, machine_type, config_machine_type_words)},
 	{"Accelerator", WORD(VmConfig, accelerator, config_accelerator_words)},
 	{"CPUModel", STRING(VmConfig, cpu_model, config_check_cpu_model)},
-	{"Firmware"},
+	{"Firmware", WORD(VmConfig, firmware, config_firmware_words)},
 	{"Kernel", STRING(VmConfig, kernel, config_check_path)},
 	{"Initrd", STRING(VmConfig, initrd, config_check_path)},
 	{"KernelCommandLine", STRING(VmConfig, kernel_command_line, config_check_kernel_command_line)},

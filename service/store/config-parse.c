@@ -192,6 +192,9 @@ static int check_together(const ConfigReader *reader, const VmConfig *config)
 		return config_reader_complain(reader, -EINVAL, "Initrd", "needs Kernel");
 	if (!has_kernel && config->kernel_command_line && *config->kernel_command_line)
 		return config_reader_complain(reader, -EINVAL, "KernelCommandLine", "needs Kernel");
+	if (config->firmware == VM_FIRMWARE_UEFI_SECURE && config->machine_type != VM_MACHINE_TYPE_Q35)
+		return config_reader_complain(
+			reader, -EINVAL, "Firmware", "'uefi-secure' needs MachineType 'q35'");
 	if (config->watchdog == VM_WATCHDOG_IB700 && config->machine_type != VM_MACHINE_TYPE_PC)
 		return config_reader_complain(reader, -EINVAL, "Watchdog", "'ib700' needs MachineType 'pc'");
 	if (config->watchdog == VM_WATCHDOG_NONE && config->on_watchdog != VM_WATCHDOG_ACTION_RESET)

@@ -34,6 +34,7 @@ int config_words_from_string(const ConfigWords *words, const char *text)
 
 DEFINE_ENUM(vm_machine_type, VmMachineType, config_machine_type_words)
 DEFINE_ENUM(vm_accelerator, VmAccelerator, config_accelerator_words)
+DEFINE_ENUM(vm_firmware, VmFirmware, config_firmware_words)
 DEFINE_ENUM(vm_display, VmDisplay, config_display_words)
 DEFINE_ENUM(vm_watchdog, VmWatchdog, config_watchdog_words)
 DEFINE_ENUM(vm_watchdog_action, VmWatchdogAction, config_watchdog_action_words)

@@ -44,6 +44,12 @@ typedef enum VmAccelerator {
 	VM_ACCELERATOR_TCG,
 	VM_ACCELERATOR_MAX
 } VmAccelerator;
+typedef enum VmFirmware {
+	VM_FIRMWARE_BIOS,
+	VM_FIRMWARE_UEFI,
+	VM_FIRMWARE_UEFI_SECURE, /* on q35 only */
+	VM_FIRMWARE_MAX
+} VmFirmware;
 typedef enum VmDisplay { VM_DISPLAY_NONE, VM_DISPLAY_VNC, VM_DISPLAY_MAX } VmDisplay;
 typedef enum VmWatchdog {
 	VM_WATCHDOG_NONE,
@@ -89,6 +95,8 @@ const char *vm_machine_type_to_string(VmMachineType type);
 int vm_machine_type_from_string(const char *s);
 const char *vm_accelerator_to_string(VmAccelerator accelerator);
 int vm_accelerator_from_string(const char *s);
+const char *vm_firmware_to_string(VmFirmware firmware);
+int vm_firmware_from_string(const char *s);
 const char *vm_display_to_string(VmDisplay display);
 int vm_display_from_string(const char *s);
 const char *vm_watchdog_to_string(VmWatchdog watchdog); /* "" for none */
@@ -148,6 +156,7 @@ typedef struct VmConfig {
 	VmAccelerator accelerator;
 	char *cpu_model;                             /* "" when not given: by accelerator */
 	char *kernel, *initrd, *kernel_command_line; /* "" when not given */
+	VmFirmware firmware;
 	VmDisplay display;
 	bool rng;
 	bool panic;

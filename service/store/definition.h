@@ -47,6 +47,14 @@ char *state_dir_path(const StateDir *dir, const char *uuid);
 /* Durable when it returns 0. -ENOENT: there was none. */
 int state_dir_remove(StateDir *dir, const char *uuid);
 
+/* ---- beside the definitions: state-dir-files.c ---- */
+/* The file of a VM's UEFI variables, `<state-dir>/nvram/<uuid>.fd`, copied from `template` (an absolute path,
+ * a regular file) if there is none yet: durable when it returns 0. *ret_path: the caller frees. -EINVAL: in
+ * its place is something else. */
+int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, char **ret_path);
+/* Durable when it returns 0, also when there was none. */
+int state_dir_remove_nvram(StateDir *dir, const char *uuid);
+
 /* ---- the run-time folder: what is true until the host restarts ---- */
 typedef struct RuntimeDir RuntimeDir;
 

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "store/definition-json.h"
-#include "store/definition.h"
 #include "store/file.h"
+#include "store/state-dir-private.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/thread.h"
@@ -21,24 +21,17 @@
 #define SUFFIX          ".json"
 #define SET_ASIDE_TRIES 1000
 
-struct StateDir {
-	char *path; /* of vms/ */
-	int lock_fd;
-	int vms_fd;
-	/* Names of files that were not read because they are a newer version's. Filled by state_dir_load()
-	 * before threads start, immutable after. */
-	GHashTable *foreign;
-};
-
 StateDir *state_dir_free(StateDir *dir)
 {
 	if (!dir)
 		return NULL;
 	fd_close(&dir->vms_fd);
+	fd_close(&dir->root_fd);
 	/* Closing it gives the lock back. */
 	fd_close(&dir->lock_fd);
 	g_hash_table_unref(dir->foreign);
 	g_free(dir->path);
+	g_free(dir->root);
 	g_free(dir);
 	return NULL;
 }
@@ -79,7 +72,8 @@ int state_dir_open(const char *path, StateDir **ret_dir, char **ret_complaint)
 	if (fd < 0)
 		return complain(ret_complaint, fd, absolute, "can't make or open the state folder");
 	dir = g_new0(StateDir, 1);
-	*dir = (StateDir){.lock_fd = -1, .vms_fd = -1};
+	*dir = (StateDir){.root_fd = -1, .lock_fd = -1, .vms_fd = -1};
+	dir->root = g_strdup(absolute);
 	dir->path = g_build_filename(absolute, "vms", NULL);
 	dir->foreign = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	r = take_lock(fd, absolute, &dir->lock_fd, ret_complaint);
@@ -92,6 +86,8 @@ int state_dir_open(const char *path, StateDir **ret_dir, char **ret_complaint)
 	if (r < 0)
 		return complain(ret_complaint, r, dir->path, "can't read");
 	file_remove_temporary(dir->vms_fd, names);
+	dir->root_fd = g_steal_fd(&fd);
+	state_dir_clean_nvram(dir);
 	*ret_dir = g_steal_pointer(&dir);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "qemu/command-line.h"
 #include "vm/disks.h"
 
 void start_facts_clear(StartFacts *facts)
@@ -60,6 +61,18 @@ static void check_accelerator(Engine *engine, const VmConfig *config, VmAccelera
 		add(problems, VM_ERROR_NOT_SUPPORTED, "Accelerator: KVM does not work on this host: %s", why);
 }
 
+static void check_firmware(const VmConfig *config, GPtrArray *problems)
+{
+	const char *files[] = {
+		qemu_firmware_code(config->firmware), qemu_firmware_variables(config->firmware)};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(files); i++)
+		if (files[i] && access(files[i], R_OK) < 0)
+			add(problems, VM_ERROR_NOT_SUPPORTED,
+				"Firmware: '%s' is not installed on this host: %s: %s",
+				vm_firmware_to_string(config->firmware), files[i], g_strerror(errno));
+}
+
 void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
 {
 	if (access(engine->qemu_binary, X_OK) < 0)
@@ -75,6 +88,7 @@ void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, G
 	}
 	check_file("Kernel", config->kernel, problems);
 	check_file("Initrd", config->initrd, problems);
+	check_firmware(config, problems);
 	check_memory(config, problems);
 	check_accelerator(engine, config, &facts->accelerator, problems);
 }

@@ -17,6 +17,7 @@
 #include "util/log.h"
 #include "vm/checks.h"
 #include "vm/disks.h"
+#include "vm/files.h"
 #include "vm/link.h"
 #include "vm/operation.h"
 
@@ -24,12 +25,14 @@
 typedef struct Plan {
 	VmConfig *config; /* a reference */
 	StartFacts facts;
+	char *nvram_path; /* or NULL */
 } Plan;
 
 static void plan_clear(Plan *plan)
 {
 	vm_config_unref(plan->config);
 	start_facts_clear(&plan->facts);
+	g_free(plan->nvram_path);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
 
@@ -186,6 +189,7 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 		.accelerator = plan->facts.accelerator,
 		.qmp_fd = launch->qmp_listener,
 		.console_fds = launch->listeners,
+		.nvram_path = plan->nvram_path,
 		.block_devices = plan->facts.block_devices,
 	};
 	g_auto(GStrv) argv = qemu_command_line_build(&spec);
@@ -237,9 +241,13 @@ static bool record_process(
 static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
 	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+	GError *problem = NULL;
 
 	operation_block(op);
 	vm_check_start(op->vm->engine, plan->config, &plan->facts, problems);
+	if (problems->len == 0 &&
+		!vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem))
+		g_ptr_array_add(problems, problem);
 	if (!operation_unblock(op, error))
 		return false;
 	if (problems->len > 0) {

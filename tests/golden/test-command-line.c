@@ -13,6 +13,7 @@
 
 static char **build(const VmConfig *config, const bool *block_devices)
 {
+	g_autofree char *nvram_path = g_strdup_printf("/var/lib/roost/nvram/%s.fd", config->uuid);
 	int console_fds[VM_CONSOLES_MAX];
 
 	for (int i = 0; i < VM_CONSOLES_MAX; i++)
@@ -24,6 +25,7 @@ static char **build(const VmConfig *config, const bool *block_devices)
 			config->accelerator == VM_ACCELERATOR_KVM ? VM_ACCELERATOR_KVM : VM_ACCELERATOR_TCG,
 		.qmp_fd = QMP_FD,
 		.console_fds = console_fds,
+		.nvram_path = nvram_path,
 		.block_devices = block_devices,
 	});
 }

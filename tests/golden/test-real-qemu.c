@@ -138,9 +138,31 @@ static int connected_listener(const char *folder, const char *name, int *ret_con
 	return listener;
 }
 
+static bool has_firmware(const VmConfig *config)
+{
+	const char *code = qemu_firmware_code(config->firmware);
+
+	return !code || access(code, R_OK) == 0;
+}
+
+static char *make_nvram(const Guest *guest)
+{
+	const char *template = qemu_firmware_variables(guest->config->firmware);
+	char *path = g_build_filename(guest->folder, "variables.fd", NULL);
+	g_autofree char *data = NULL;
+	gsize size;
+
+	if (!template)
+		return path;
+	g_assert_true(g_file_get_contents(template, &data, &size, NULL));
+	write_file(path, size, data, size);
+	return path;
+}
+
 static void guest_spawn(Guest *guest)
 {
 	const VmConfig *config = guest->config;
+	g_autofree char *nvram_path = make_nvram(guest);
 	int listeners[1 + VM_CONSOLES_MAX];
 	g_auto(GStrv) argv = NULL;
 	int r;
@@ -153,7 +175,8 @@ static void guest_spawn(Guest *guest)
 		.config = config,
 		.accelerator = VM_ACCELERATOR_TCG,
 		.qmp_fd = listeners[0],
-		.console_fds = listeners + 1});
+		.console_fds = listeners + 1,
+		.nvram_path = nvram_path});
 	guest->output = memfd_create("output", MFD_CLOEXEC);
 	r = qemu_process_spawn(argv, listeners, 1 + config->n_consoles, guest->output, &guest->process);
 	g_assert_cmpint(r, ==, 0);
@@ -301,9 +324,20 @@ static void assert_disks(const VmConfig *config, const char *answer)
 static void test_golden(const void *data)
 {
 	char *folder = make_folder();
-	Guest *guest = guest_start(golden_load(data, folder), folder);
-	g_autofree char *status = guest_execute(guest, "query-status");
-	g_autofree char *blocks = guest_execute(guest, "query-block");
+	VmConfig *config = golden_load(data, folder);
+	g_autofree char *status = NULL, *blocks = NULL;
+	Guest *guest;
+
+	if (!has_firmware(config)) {
+		g_test_skip("this firmware is not installed");
+		vm_config_unref(config);
+		remove_folder(folder);
+		g_free(folder);
+		return;
+	}
+	guest = guest_start(config, folder);
+	status = guest_execute(guest, "query-status");
+	blocks = guest_execute(guest, "query-block");
 
 	g_assert_nonnull(strstr(status, "\"prelaunch\""));
 	assert_disks(guest->config, blocks);
@@ -411,6 +445,29 @@ static void test_serial(const void *machine)
 	guest_quit(guest);
 }
 
+/* The firmware's own words when it looks for something to boot. */
+static void test_uefi(const void *keys)
+{
+	uint64_t start_usec = clock_monotonic_usec();
+	g_autoptr(GString) text = g_string_new(NULL);
+	Guest *guest;
+
+	if (access(qemu_firmware_code(VM_FIRMWARE_UEFI_SECURE), R_OK) < 0) {
+		g_test_skip("UEFI firmware is not installed");
+		return;
+	}
+	guest = boot("q35", DISK("halt"), keys);
+	while (!strstr(text->str, "BdsDxe")) {
+		char buffer[4096];
+		size_t n = read_some(guest->consoles[0], buffer, sizeof buffer);
+
+		g_assert_cmpuint(n, >, 0);
+		g_string_append_len(text, buffer, (gssize)n);
+	}
+	g_test_message("%.2f s", (double)(clock_monotonic_usec() - start_usec) / USEC_PER_SEC);
+	guest_quit(guest);
+}
+
 /* Nobody listens for viewers: one that is handed in over QMP is served. */
 static void test_vnc(const void *machine)
 {
@@ -475,6 +532,10 @@ int main(int argc, char *argv[])
 	g_test_add_data_func("/real-qemu-panic/pc", "pc", test_panic);
 	g_test_add_data_func("/real-qemu-serial/q35", "q35", test_serial);
 	g_test_add_data_func("/real-qemu-serial/pc", "pc", test_serial);
+	g_test_add_data_func("/real-qemu-uefi/plain",
+		", \"Firmware\": \"uefi\", \"Consoles\": [{\"Type\": \"serial\"}]", test_uefi);
+	g_test_add_data_func("/real-qemu-uefi/secure",
+		", \"Firmware\": \"uefi-secure\", \"Consoles\": [{\"Type\": \"serial\"}]", test_uefi);
 	g_test_add_data_func("/real-qemu-vnc/q35", "q35", test_vnc);
 	g_test_add_data_func("/real-qemu-vnc/pc", "pc", test_vnc);
 	return g_test_run();

@@ -55,6 +55,7 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpstr(a->kernel, ==, b->kernel);
 	g_assert_cmpstr(a->initrd, ==, b->initrd);
 	g_assert_cmpstr(a->kernel_command_line, ==, b->kernel_command_line);
+	g_assert_cmpint(a->firmware, ==, b->firmware);
 	g_assert_cmpint(a->display, ==, b->display);
 	g_assert_cmpint(a->rng, ==, b->rng);
 	g_assert_cmpint(a->panic, ==, b->panic);
@@ -210,6 +211,8 @@ static GVariant *random_metadata(void)
 
 static void add_single_devices(GVariantBuilder *builder)
 {
+	if (maybe())
+		add(builder, "Firmware", g_variant_new_string(maybe() ? "bios" : "uefi"));
 	if (maybe())
 		add(builder, "Display", g_variant_new_string(vm_display_to_string(below(VM_DISPLAY_MAX))));
 	if (maybe())

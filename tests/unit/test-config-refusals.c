@@ -91,7 +91,6 @@ static const struct {
 	{"{'Display': <'VNC'>}", -EINVAL, "Display: 'VNC' is not one of 'none', 'vnc'"},
 	{"{'Display': <'spice'>}", -EOPNOTSUPP, "Display: 'spice' is not supported by this version yet"},
 	/* Keys of the contract that are not carried out yet. */
-	{"{'Firmware': <'bios'>}", -EOPNOTSUPP, "Firmware: not supported by this version yet"},
 	{"{'QemuArguments': <@as []>}", -EOPNOTSUPP, "QemuArguments: not supported by this version yet"},
 	{"{'OnHostSleep': <'pause'>}", -EOPNOTSUPP, "OnHostSleep: not supported by this version yet"},
 	{"{'Disks': <[{" DISK ", 'IOThread': <true>}]>}", -EOPNOTSUPP,
@@ -112,6 +111,10 @@ static const struct {
 		"letter or digit"},
 	{"{" BASE ", 'CPUModel': <'host'>, 'Accelerator': <'tcg'>}", -EINVAL,
 		"CPUModel: 'host' does not go with Accelerator 'tcg'"},
+	{"{'Firmware': <'efi'>}", -EINVAL, "Firmware: 'efi' is not one of 'bios', 'uefi', 'uefi-secure'"},
+	{"{'Firmware': <true>}", -EINVAL, "Firmware: has type 'b', needs 's'"},
+	{"{" BASE ", 'Firmware': <'uefi-secure'>, 'MachineType': <'pc'>}", -EINVAL,
+		"Firmware: 'uefi-secure' needs MachineType 'q35'"},
 	{"{'RNG': <'yes'>}", -EINVAL, "RNG: has type 's', needs 'b'"},
 	{"{'Watchdog': <'itco'>}", -EOPNOTSUPP,
 		"Watchdog: 'itco' is not supported; there are 'i6300esb', 'ib700'"},

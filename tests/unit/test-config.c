@@ -176,6 +176,7 @@ static void test_defaults(void)
 	g_assert_cmpstr(config->initrd, ==, "");
 	g_assert_cmpstr(config->kernel_command_line, ==, "");
 	g_assert_cmpstr(config->cpu_model, ==, "");
+	g_assert_cmpint(config->firmware, ==, VM_FIRMWARE_BIOS);
 	g_assert_cmpint(config->display, ==, VM_DISPLAY_NONE);
 	g_assert_cmpint(config->watchdog, ==, VM_WATCHDOG_NONE);
 	g_assert_cmpint(config->on_watchdog, ==, VM_WATCHDOG_ACTION_RESET);
@@ -294,6 +295,7 @@ static void test_enums(void)
 {
 	CHECK_ENUM(vm_machine_type, VM_MACHINE_TYPE_MAX);
 	CHECK_ENUM(vm_accelerator, VM_ACCELERATOR_MAX);
+	CHECK_ENUM(vm_firmware, VM_FIRMWARE_MAX);
 	CHECK_ENUM(vm_display, VM_DISPLAY_MAX);
 	CHECK_ENUM(vm_watchdog_action, VM_WATCHDOG_ACTION_MAX);
 	CHECK_ENUM(nic_type, NIC_TYPE_MAX);

@@ -1,0 +1,77 @@
+/*
+ * What the state folder has of a VM beside its definition: `nvram/<uuid>.fd`, the variables of its UEFI
+ * firmware, which QEMU writes to while the VM runs. It is named by the UUID, so a new name changes nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/file.h"
+#include "store/state-dir-private.h"
+#include "util/fd.h"
+#include "util/thread.h"
+
+#define NVRAM_FOLDER   "nvram"
+#define NVRAM_SIZE_MAX (16 * 1024 * 1024)
+
+void state_dir_clean_nvram(const StateDir *dir)
+{
+	g_autoptr(GPtrArray) names = NULL;
+	autofd int fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, false);
+
+	if (fd >= 0 && file_list_dir(fd, &names) >= 0)
+		file_remove_temporary(fd, names);
+}
+
+static bool uuid_is_normal(const char *uuid)
+{
+	char normal[37];
+
+	return vm_uuid_normalize(uuid, normal) && g_str_equal(uuid, normal);
+}
+
+int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, char **ret_path)
+{
+	g_autofree char *name = g_strconcat(uuid, ".fd", NULL);
+	g_autofree char *data = NULL;
+	autofd int fd = -1;
+	struct stat st;
+	size_t size;
+	int r;
+
+	if (!uuid_is_normal(uuid))
+		return -EINVAL;
+	fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, true);
+	if (fd < 0)
+		return fd;
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (!S_ISREG(st.st_mode))
+			return -EINVAL;
+	} else if (errno == ENOENT) {
+		r = fd_read_file_at(AT_FDCWD, template, NVRAM_SIZE_MAX, &data, &size);
+		if (r >= 0)
+			r = file_replace_at(fd, name, data, size, true);
+		if (r < 0)
+			return r;
+	} else {
+		return -errno;
+	}
+	*ret_path = g_build_filename(dir->root, NVRAM_FOLDER, name, NULL);
+	return 0;
+}
+
+int state_dir_remove_nvram(StateDir *dir, const char *uuid)
+{
+	g_autofree char *name = g_strconcat(uuid, ".fd", NULL);
+	autofd int fd = -1;
+
+	if (!uuid_is_normal(uuid))
+		return -EINVAL;
+	fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, false);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (unlinkat(fd, name, 0) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}

@@ -1,0 +1,155 @@
+/* What the state folder has of a VM beside its definition. */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/definition.h"
+
+#define UUID_1 "11111111-1111-4111-8111-111111111111"
+#define UUID_2 "22222222-2222-4222-8222-222222222222"
+
+typedef struct Fixture {
+	char *path;
+	char *template;
+	StateDir *dir;
+} Fixture;
+
+static char *in_folder(const Fixture *f, const char *name)
+{
+	return g_build_filename(f->path, name, NULL);
+}
+
+static void put(const char *path, const char *text)
+{
+	g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void assert_content(const char *path, const char *expected)
+{
+	g_autofree char *text = NULL;
+
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, expected);
+}
+
+static bool exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+static void fixture_open(Fixture *f)
+{
+	g_autofree char *state = in_folder(f, "state"), *complaint = NULL;
+
+	g_assert_cmpint(state_dir_open(state, &f->dir, &complaint), ==, 0);
+}
+
+static void fixture_setup(Fixture *f, gconstpointer unused)
+{
+	f->path = g_dir_make_tmp("roost-files-XXXXXX", NULL);
+	g_assert_nonnull(f->path);
+	f->template = in_folder(f, "template.fd");
+	put(f->template, "factory settings");
+	fixture_open(f);
+}
+
+static void remove_tree(const char *path)
+{
+	g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+	const char *name;
+
+	while (dir && (name = g_dir_read_name(dir))) {
+		g_autofree char *child = g_build_filename(path, name, NULL);
+
+		if (g_file_test(child, G_FILE_TEST_IS_SYMLINK) || !g_file_test(child, G_FILE_TEST_IS_DIR))
+			g_assert_cmpint(unlink(child), ==, 0);
+		else
+			remove_tree(child);
+	}
+	g_assert_cmpint(rmdir(path), ==, 0);
+}
+
+static void fixture_teardown(Fixture *f, gconstpointer unused)
+{
+	state_dir_free(f->dir);
+	remove_tree(f->path);
+	g_free(f->template);
+	g_free(f->path);
+}
+
+/* ---- nvram ---- */
+static void test_nvram(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = NULL, *again = NULL, *other = NULL;
+	g_autofree char *expected = in_folder(f, "state/nvram/" UUID_1 ".fd");
+	struct stat st;
+
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, 0);
+	g_assert_cmpstr(path, ==, expected);
+	assert_content(path, "factory settings");
+	g_assert_cmpint(stat(path, &st), ==, 0);
+	g_assert_cmpuint(st.st_mode & 0777, ==, 0600);
+
+	/* What the guest stored stays, template or not. */
+	put(path, "its own settings");
+	unlink(f->template);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &again), ==, 0);
+	g_assert_cmpstr(again, ==, path);
+	assert_content(path, "its own settings");
+
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_2, f->template, &other), ==, -ENOENT);
+	g_assert_null(other);
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_2), ==, 0);
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
+	g_assert_false(exists(path));
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
+}
+
+static void test_nvram_refused(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *folder = in_folder(f, "state/nvram"),
+			*at = in_folder(f, "state/nvram/" UUID_1 ".fd");
+	g_autofree char *path = NULL;
+
+	g_assert_cmpint(state_dir_make_nvram(f->dir, "../x", f->template, &path), ==, -EINVAL);
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, "../x"), ==, -EINVAL);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->path, &path), ==, -EISDIR);
+	g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
+	g_assert_cmpint(symlink(f->template, at), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, -EINVAL);
+	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
+	assert_content(f->template, "factory settings");
+	g_assert_cmpint(rmdir(folder), ==, 0);
+	g_assert_cmpint(symlink(f->path, folder), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, -ENOTDIR);
+	g_assert_null(path);
+}
+
+/* What a crash left half-written is removed at the next start. */
+static void test_nvram_crash(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *left = in_folder(f, "state/nvram/.tmp-" UUID_1 ".fd-0"), *path = NULL;
+
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, 0);
+	put(left, "fact");
+	state_dir_free(f->dir);
+	fixture_open(f);
+	g_assert_false(exists(left));
+	assert_content(path, "factory settings");
+}
+
+#define ADD(name, func) g_test_add(name, Fixture, NULL, fixture_setup, func, fixture_teardown)
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	ADD("/state-dir-files/nvram", test_nvram);
+	ADD("/state-dir-files/nvram/refused", test_nvram_refused);
+	ADD("/state-dir-files/nvram/crash", test_nvram_crash);
+	return g_test_run();
+}
