@@ -275,6 +275,20 @@ int config_set_memory(const ConfigKey *key, void *object, GVariant *value, char 
 	return 0;
 }
 
+int config_set_size(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
+{
+	uint64_t bytes = g_variant_get_uint64(value);
+
+	if (bytes != 0 && (bytes < VM_DISK_SIZE_MIN || bytes > VM_DISK_SIZE_MAX))
+		return problem(ret_problem,
+			"%" G_GUINT64_FORMAT " bytes are not between 1 MiB and 64 TiB (the unit is bytes)",
+			bytes);
+	if (bytes % 512 != 0)
+		return problem(ret_problem, "%" G_GUINT64_FORMAT " bytes are not a multiple of 512", bytes);
+	*FIELD(uint64_t, key, object) = bytes;
+	return 0;
+}
+
 static int check_pair(const char *key, const char *value, char **ret_problem)
 {
 	g_autofree char *quoted = config_quote(key);

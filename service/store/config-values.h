@@ -20,6 +20,7 @@ int config_set_uint64(const ConfigKey *key, void *object, GVariant *value, char 
 int config_set_memory(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 /* a{ss}, bounded as Metadata, kept as a strv of keys and values. */
 int config_set_pairs(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
+int config_set_size(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 int config_set_word(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 
 GVariant *config_get_string(const ConfigKey *key, const void *object);

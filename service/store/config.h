@@ -28,6 +28,8 @@
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_DISK_SIZE_MIN                 (1ULL << 20)
+#define VM_DISK_SIZE_MAX                 (64ULL << 40)
 #define VM_DISK_SERIAL_MAX               20 /* what ATA and NVMe have room for */
 #define VM_DISK_BOOT_INDEX_MAX           999
 #define VM_CPU_MODEL_MAX                 64
@@ -129,6 +131,7 @@ typedef struct DiskConfig {
 	DiskCache cache;
 	bool discard;
 	char *serial;        /* "" when not given */
+	uint64_t size;       /* bytes, of the image that is made if there is none at path; 0: none is made */
 	uint32_t boot_index; /* 0: after those that have one, in the order of the list */
 } DiskConfig;
 

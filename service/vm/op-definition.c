@@ -84,7 +84,7 @@ static void clear_rename(OperationArgs *args)
 static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
-	int r, r_nvram = 0, r_runtime;
+	int r, r_nvram = 0, r_images = 0, r_runtime;
 
 	if (vm_state_is_active(vm->state)) {
 		operation_refuse_state(op, "off or crashed", error);
@@ -94,8 +94,10 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		return false;
 	operation_block(op);
 	r = state_dir_remove(vm->engine->options.state_dir, vm->uuid);
-	if (r >= 0 || r == -ENOENT)
+	if (r >= 0 || r == -ENOENT) {
 		r_nvram = state_dir_remove_nvram(vm->engine->options.state_dir, vm->uuid);
+		r_images = state_dir_forget_images(vm->engine->options.state_dir, vm->uuid);
+	}
 	r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
 	if (!operation_unblock(op, error))
 		return false;
@@ -107,6 +109,9 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (r_nvram < 0)
 		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "its firmware's variables are left: %s",
 			g_strerror(-r_nvram));
+	if (r_images < 0)
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "the record of its images is left: %s",
+			g_strerror(-r_images));
 	if (r_runtime < 0)
 		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "run-time files are left: %s",
 			g_strerror(-r_runtime));

@@ -17,6 +17,7 @@ static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
 		g_assert_cmpint(a->disks[i].cache, ==, b->disks[i].cache);
 		g_assert_cmpint(a->disks[i].discard, ==, b->disks[i].discard);
 		g_assert_cmpstr(a->disks[i].serial, ==, b->disks[i].serial);
+		g_assert_cmpuint(a->disks[i].size, ==, b->disks[i].size);
 		g_assert_cmpuint(a->disks[i].boot_index, ==, b->disks[i].boot_index);
 	}
 	g_assert_cmpuint(a->n_nics, ==, b->n_nics);
@@ -130,6 +131,8 @@ static void add_disk_options(GVariantBuilder *disk, DiskDevice device, unsigned 
 		add(disk, "Discard", g_variant_new_boolean(!read_only && maybe()));
 	if (device != DISK_DEVICE_FLOPPY && maybe())
 		add(disk, "Serial", g_variant_new_take_string(g_strdup_printf("S_%u.a-", below(1000000))));
+	if (device == DISK_DEVICE_DISK && !read_only && maybe())
+		add(disk, "Size", g_variant_new_uint64((1ULL + below(1 << 26)) << 20));
 	if (maybe())
 		add(disk, "BootIndex", g_variant_new_uint32(maybe() ? 0 : 999 - i));
 }

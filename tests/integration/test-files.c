@@ -1,0 +1,124 @@
+/* Files that Roost makes for a VM, with the real QEMU: images, and the variables of UEFI firmware. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fixture.h"
+
+#define UUID "5f0d5b0e-2a3c-4a55-8f6d-1d0b1c7a9e10"
+
+static Fixture *real(void)
+{
+	if (!g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE)) {
+		g_test_skip("there is no QEMU");
+		return NULL;
+	}
+	return fixture_new(&(FixtureOptions){.real_qemu = true, .deadline_scale = 3});
+}
+
+static ino_t inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static void undefine(Fixture *f, const char *path)
+{
+	client_do(f->client, path, VM, "Undefine", fixture_no_options());
+}
+
+static char *define_with_disk(Fixture *f, const char *image, const char *more)
+{
+	g_autofree char *config = g_strdup_printf("'UUID': <'" UUID "'>, 'Accelerator': <'tcg'>, 'Disks': <[{"
+						  "'Path': <'%s'>, 'Format': <'qcow2'>, 'Size': <uint64 "
+						  "4294967296>}]>%s",
+		image, more);
+
+	return fixture_define(f, "files", NULL, config);
+}
+
+/* Made at the first start, kept at the second, left alone by Undefine. */
+static void test_image(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *image = NULL, *path = NULL, *record = NULL;
+	ino_t inode;
+
+	if (!f)
+		return;
+	image = g_build_filename(f->dir, "new.qcow2", NULL);
+	record = g_build_filename(f->dir, "state", "images", UUID, NULL);
+	path = define_with_disk(f, image, "");
+	g_assert_cmpuint(inode_of(image), ==, 0);
+	fixture_start_vm(f, path);
+	inode = inode_of(image);
+	g_assert_cmpuint(inode, !=, 0);
+	g_assert_cmpuint(inode_of(record), !=, 0);
+	client_do(f->client, path, VM, "Kill", NULL);
+	fixture_start_vm(f, path);
+	g_assert_cmpuint(inode_of(image), ==, inode);
+	client_do(f->client, path, VM, "Kill", NULL);
+	undefine(f, path);
+	g_assert_cmpuint(inode_of(image), ==, inode);
+	g_assert_cmpuint(inode_of(record), ==, 0);
+}
+
+static void test_image_refused(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *image = NULL, *path = NULL, *there = NULL, *text = NULL;
+
+	if (!f)
+		return;
+	image = g_build_filename(f->dir, "no", "such", "folder.qcow2", NULL);
+	path = define_with_disk(f, image, "");
+	client_refused(f->client, path, VM, "Start", fixture_no_options(), ROOST_ERROR("StorageFailed"),
+		"Disks[0].Path: *folder.qcow2: can't be made: *");
+	client_assert_property(f->client, path, "State", "'off'");
+	undefine(f, path);
+
+	/* What is there is not touched, even if it is no image. */
+	there = fixture_write(f, "there", "precious", strlen("precious"));
+	g_free(path);
+	path = define_with_disk(f, there, "");
+	client_refused(f->client, path, VM, "Start", fixture_no_options(), ROOST_ERROR("QemuFailed"), "*");
+	g_assert_true(g_file_get_contents(there, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, "precious");
+}
+
+/* The variables are the VM's from its first start to its end. */
+static void test_firmware(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *image = NULL, *path = NULL, *variables = NULL;
+	ino_t inode;
+
+	if (!f)
+		return;
+	if (!g_file_test("/usr/share/OVMF/OVMF_CODE_4M.fd", G_FILE_TEST_EXISTS)) {
+		g_test_skip("UEFI firmware is not installed");
+		return;
+	}
+	image = g_build_filename(f->dir, "new.qcow2", NULL);
+	variables = g_build_filename(f->dir, "state", "nvram", UUID ".fd", NULL);
+	path = define_with_disk(f, image, ", 'Firmware': <'uefi'>");
+	g_assert_cmpuint(inode_of(variables), ==, 0);
+	fixture_start_vm(f, path);
+	inode = inode_of(variables);
+	g_assert_cmpuint(inode, !=, 0);
+	client_do(f->client, path, VM, "Kill", NULL);
+	fixture_start_vm(f, path);
+	g_assert_cmpuint(inode_of(variables), ==, inode);
+	client_do(f->client, path, VM, "Kill", NULL);
+	undefine(f, path);
+	g_assert_cmpuint(inode_of(variables), ==, 0);
+}
+
+int main(int argc, char **argv)
+{
+	fixture_init(&argc, &argv);
+	g_test_add_func("/files/image", test_image);
+	g_test_add_func("/files/image/refused", test_image_refused);
+	g_test_add_func("/files/firmware", test_firmware);
+	return g_test_run();
+}
