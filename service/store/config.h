@@ -36,6 +36,8 @@
 #define VM_METADATA_MAX                  64 /* entries */
 #define VM_METADATA_KEY_MAX              256
 #define VM_METADATA_VALUE_MAX            4096
+#define VM_QEMU_ARGUMENTS_MAX            64
+#define VM_QEMU_ARGUMENT_MAX             4096                           /* bytes */
 #define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
@@ -173,7 +175,8 @@ typedef struct VmConfig {
 	unsigned n_nics;
 	ConsoleConfig *consoles;
 	unsigned n_consoles;
-	char **metadata; /* key, value, key, value..., NULL; or NULL when there is none */
+	char **qemu_arguments; /* NULL-terminated; or NULL when there are none */
+	char **metadata;       /* key, value, key, value..., NULL; or NULL when there is none */
 } VmConfig;
 
 /* Any thread that has a reference. */

@@ -63,6 +63,7 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpint(a->watchdog, ==, b->watchdog);
 	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
 	assert_equal_strings(a->metadata, b->metadata);
+	assert_equal_strings(a->qemu_arguments, b->qemu_arguments);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
 	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
 	assert_equal_devices(a, b);
@@ -212,6 +213,16 @@ static GVariant *random_metadata(void)
 	return g_variant_builder_end(&pairs);
 }
 
+static GVariant *random_words(void)
+{
+	GVariantBuilder words;
+
+	g_variant_builder_init(&words, G_VARIANT_TYPE("as"));
+	for (unsigned n = below(6); n > 0; n--)
+		g_variant_builder_add_value(&words, g_variant_new_take_string(random_text(100, false)));
+	return g_variant_builder_end(&words);
+}
+
 static void add_single_devices(GVariantBuilder *builder)
 {
 	if (maybe())
@@ -263,6 +274,8 @@ static GVariant *random_config_dict(void)
 	add_single_devices(&builder);
 	if (maybe())
 		add(&builder, "Metadata", random_metadata());
+	if (maybe())
+		add(&builder, "QemuArguments", random_words());
 	if (maybe())
 		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
 	if (maybe())

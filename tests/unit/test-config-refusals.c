@@ -91,7 +91,9 @@ static const struct {
 	{"{'Display': <'VNC'>}", -EINVAL, "Display: 'VNC' is not one of 'none', 'vnc'"},
 	{"{'Display': <'spice'>}", -EOPNOTSUPP, "Display: 'spice' is not supported by this version yet"},
 	/* Keys of the contract that are not carried out yet. */
-	{"{'QemuArguments': <@as []>}", -EOPNOTSUPP, "QemuArguments: not supported by this version yet"},
+	{"{'QemuArguments': <'-s'>}", -EINVAL, "QemuArguments: has type 's', needs 'as'"},
+	{"{'QemuArguments': <['-device', 'a\\nb']>}", -EINVAL,
+		"QemuArguments: entry 1 has a control character"},
 	{"{'OnHostSleep': <'pause'>}", -EOPNOTSUPP, "OnHostSleep: not supported by this version yet"},
 	{"{'Disks': <[{" DISK ", 'IOThread': <true>}]>}", -EOPNOTSUPP,
 		"Disks[0].IOThread: not supported by this version yet"},
