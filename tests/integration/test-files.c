@@ -86,6 +86,38 @@ static void test_image_refused(void)
 	g_assert_cmpstr(text, ==, "precious");
 }
 
+static void assert_problems(Fixture *f, const char *image, const char *expected)
+{
+	g_autofree char *text = g_strdup_printf(
+		"({'Name': <'new'>, 'Memory': <uint64 67108864>, 'Accelerator': <'tcg'>, 'Firmware': "
+		"<'uefi'>, 'Disks': <[{'Path': <'%s'>, 'Format': <'raw'>, 'Size': <uint64 1048576>}]>},)",
+		image);
+	g_autoptr(GVariant) args =
+		g_variant_ref_sink(g_variant_parse(G_VARIANT_TYPE("(a{sv})"), text, NULL, NULL, NULL));
+	g_autoptr(GVariant) result = client_call(f->client, PATH, MANAGER, "ValidateVM", args);
+	g_autofree char *printed = g_variant_print(result, FALSE);
+
+	if (!g_pattern_match_simple(expected, printed))
+		g_error("%s, not %s", printed, expected);
+}
+
+/* ValidateVM says what Start would find, and makes nothing. */
+static void test_validate(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *image = NULL, *nowhere = NULL, *variables = NULL;
+
+	if (!f || !g_file_test("/usr/share/OVMF/OVMF_CODE_4M.fd", G_FILE_TEST_EXISTS))
+		return;
+	image = g_build_filename(f->dir, "new.raw", NULL);
+	nowhere = g_build_filename(f->dir, "no", "new.raw", NULL);
+	variables = g_build_filename(f->dir, "state", "nvram", NULL);
+	assert_problems(f, image, "([],)");
+	assert_problems(f, nowhere, "([('Disks[0].Path', *StorageFailed', *: No such file or directory*)],)");
+	g_assert_cmpuint(inode_of(image), ==, 0);
+	g_assert_cmpuint(inode_of(variables), ==, 0);
+}
+
 /* The variables are the VM's from its first start to its end. */
 static void test_firmware(void)
 {
@@ -119,6 +151,7 @@ int main(int argc, char **argv)
 	fixture_init(&argc, &argv);
 	g_test_add_func("/files/image", test_image);
 	g_test_add_func("/files/image/refused", test_image_refused);
+	g_test_add_func("/files/validate", test_validate);
 	g_test_add_func("/files/firmware", test_firmware);
 	return g_test_run();
 }
