@@ -1,4 +1,5 @@
 /* Files that Roost makes for a VM, with the real QEMU: images, and the variables of UEFI firmware. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -101,6 +102,29 @@ static void assert_problems(Fixture *f, const char *image, const char *expected)
 		g_error("%s, not %s", printed, expected);
 }
 
+/* Undefine with Storage: what was made goes, what somebody else put there stays. */
+static void test_storage(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *image = NULL, *path = NULL;
+
+	if (!f)
+		return;
+	image = g_build_filename(f->dir, "new.qcow2", NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		g_free(path);
+		path = define_with_disk(f, image, "");
+		fixture_start_vm(f, path);
+		client_do(f->client, path, VM, "Kill", NULL);
+		if (i == 1) {
+			g_assert_cmpint(remove(image), ==, 0);
+			g_free(fixture_write(f, "new.qcow2", "hers", 4));
+		}
+		client_do(f->client, path, VM, "Undefine", g_variant_new_parsed("({'Storage': <true>},)"));
+		g_assert_cmpint(inode_of(image) != 0, ==, i == 1);
+	}
+}
+
 /* ValidateVM says what Start would find, and makes nothing. */
 static void test_validate(void)
 {
@@ -151,6 +175,7 @@ int main(int argc, char **argv)
 	fixture_init(&argc, &argv);
 	g_test_add_func("/files/image", test_image);
 	g_test_add_func("/files/image/refused", test_image_refused);
+	g_test_add_func("/files/storage", test_storage);
 	g_test_add_func("/files/validate", test_validate);
 	g_test_add_func("/files/firmware", test_firmware);
 	return g_test_run();
