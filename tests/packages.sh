@@ -6,7 +6,7 @@ packages_to_run=(
 	gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libglib2.0-dev libjson-glib-dev
 	qemu-system-x86 dbus-daemon systemd libglib2.0-bin # the last two for busctl and gdbus
 	cpio xz-utils                                      # for the guest
-	ovmf                                               # UEFI firmware
+	ovmf qemu-utils                                    # UEFI firmware; qemu-img
 )
 
 # For the tests, beside those.

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bus/errors.h"
+#include "bus/problems.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
 #include "bus/senders.h"
@@ -107,49 +108,12 @@ static void fail(Call *call, GError *error_consume)
 	call_free(call);
 }
 
-static int append_problem(sd_bus_message *reply, const GError *problem)
-{
-	const char *colon = strstr(problem->message, ": ");
-	g_autofree char *key =
-		colon ? g_strndup(problem->message, (size_t)(colon - problem->message)) : g_strdup("");
-
-	return sd_bus_message_append(reply, "(sss)", key, error_to_dbus_name(problem), problem->message);
-}
-
-static int append_problems(sd_bus_message *reply, const GPtrArray *problems)
-{
-	int r = sd_bus_message_open_container(reply, 'a', "(sss)");
-
-	for (unsigned i = 0; i < problems->len && r >= 0; i++)
-		r = append_problem(reply, problems->pdata[i]);
-	return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
-/* What ValidateVM found, and what only the bus thread knows: whether the name is taken. */
-static int append_validation(sd_bus_message *reply, const Bus *bus, const Operation *op) ON_BUS_THREAD
-{
-	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
-	g_autoptr(GVariant) list = g_variant_get_child_value(op->result, 0);
-	const VmConfig *config = bus_vm_of(op->vm)->picture.view->config;
-	GError *taken = NULL;
-	GVariantIter iter;
-	const char *message;
-	int code;
-
-	if (!registry_is_free(bus->registry, config->name, config->uuid, &taken))
-		g_ptr_array_add(problems, taken);
-	g_variant_iter_init(&iter, list);
-	while (g_variant_iter_next(&iter, "(i&s)", &code, &message))
-		g_ptr_array_add(problems, g_error_new_literal(VM_ERROR, code, message));
-	return append_problems(reply, problems);
-}
-
 static int append_result(sd_bus_message *reply, const Bus *bus, const Operation *op) ON_BUS_THREAD
 {
 	if (op->type == &operation_define)
 		return sd_bus_message_append(reply, "o", bus_vm_of(op->vm)->path);
 	if (op->type == &operation_validate)
-		return append_validation(reply, bus, op);
+		return problems_append_validation(reply, bus, op);
 	return op->result ? variant_append_body(reply, op->result, op->fd) : 0;
 }
 
@@ -185,7 +149,7 @@ void call_reply_problems(Call *call, const GPtrArray *problems)
 	if (call->message && sd_bus_message_get_expect_reply(call->message)) {
 		r = sd_bus_message_new_method_return(call->message, &reply);
 		if (r >= 0)
-			r = append_problems(reply, problems);
+			r = problems_append(reply, problems);
 		if (r >= 0)
 			r = sd_bus_send(call->bus->connection, reply, NULL);
 		sd_bus_message_unref(reply);

@@ -209,15 +209,16 @@ static bool begin_inject_nmi(Call *call, BusVm *bv, GError **error)
 
 static bool begin_undefine(Call *call, BusVm *bv, GError **error)
 {
-	/* Roost made no files for the VM: with or without, there is none to remove. */
 	static const OptionRow rows[] = {{"Storage", 'b', 0, OPTION_NO_FLAG}};
 	g_autoptr(GVariant) dict = NULL;
-	bool storage;
+	OperationArgs args = {0};
+	bool storage = false;
 
 	if (!member_read_options(
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &storage, &dict, error))
 		return false;
-	return begin_plain(call, bv, &operation_undefine, error);
+	args.undefine.storage = storage;
+	return call_submit(call, bv, &operation_undefine, &args, error);
 }
 
 static bool begin_open_console(Call *call, BusVm *bv, GError **error)

@@ -353,6 +353,9 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 	add_watchdog(&b);
 	if (config->panic)
 		builder_add_option(&b, "-device", "pvpanic", "id", "panic", NULL);
+	/* Last, so that they can change what is said before. */
+	for (char **word = config->qemu_arguments; word && *word; word++)
+		builder_add_word(&b, *word);
 	g_ptr_array_add(b.words, NULL);
 	return (char **)g_ptr_array_free(b.words, FALSE);
 }

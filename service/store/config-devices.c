@@ -99,6 +99,9 @@ static int check_disk_options(const ConfigReader *reader, const VmConfig *config
 		(disk->bus == DISK_BUS_IDE || disk->bus == DISK_BUS_SATA))
 		return config_reader_complain(reader, -EINVAL, "ReadOnly",
 			"a disk on '%s' can't be read-only", disk_bus_to_string(disk->bus));
+	if (disk->size != 0 && (disk->device != DISK_DEVICE_DISK || disk->read_only))
+		return config_reader_complain(reader, -EINVAL, "Size",
+			"is for a disk that can be written to: what is made is empty");
 	if (disk->discard && disk->read_only)
 		return config_reader_complain(
 			reader, -EINVAL, "Discard", "nothing is discarded on what is read-only");

@@ -275,6 +275,20 @@ int config_set_memory(const ConfigKey *key, void *object, GVariant *value, char 
 	return 0;
 }
 
+int config_set_size(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
+{
+	uint64_t bytes = g_variant_get_uint64(value);
+
+	if (bytes != 0 && (bytes < VM_DISK_SIZE_MIN || bytes > VM_DISK_SIZE_MAX))
+		return problem(ret_problem,
+			"%" G_GUINT64_FORMAT " bytes are not between 1 MiB and 64 TiB (the unit is bytes)",
+			bytes);
+	if (bytes % 512 != 0)
+		return problem(ret_problem, "%" G_GUINT64_FORMAT " bytes are not a multiple of 512", bytes);
+	*FIELD(uint64_t, key, object) = bytes;
+	return 0;
+}
+
 static int check_pair(const char *key, const char *value, char **ret_problem)
 {
 	g_autofree char *quoted = config_quote(key);
@@ -330,6 +344,34 @@ GVariant *config_get_pairs(const ConfigKey *key, const void *object)
 }
 
 G_STATIC_ASSERT(sizeof(VmMachineType) == sizeof(unsigned) && sizeof(DiskBus) == sizeof(unsigned));
+
+int config_set_strings(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
+{
+	g_autofree const char **strings = g_variant_get_strv(value, NULL);
+	unsigned n = g_strv_length((char **)strings);
+
+	if (n > VM_QEMU_ARGUMENTS_MAX)
+		return problem(
+			ret_problem, "has %u entries, at most %d are allowed", n, VM_QEMU_ARGUMENTS_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		size_t length = strlen(strings[i]);
+
+		if (length > VM_QEMU_ARGUMENT_MAX)
+			return problem(ret_problem, "entry %u has %zu bytes, at most %d are allowed", i,
+				length, VM_QEMU_ARGUMENT_MAX);
+		if (has_control_character(strings[i]))
+			return problem(ret_problem, "entry %u has a control character", i);
+	}
+	*FIELD(char **, key, object) = g_strdupv((char **)strings);
+	return 0;
+}
+
+GVariant *config_get_strings(const ConfigKey *key, const void *object)
+{
+	const char *const *strings = *FIELD_CONST(char *const *, key, object);
+
+	return g_variant_new_strv(strings, strings ? -1 : 0);
+}
 
 static int refuse_word(const ConfigWords *words, const char *text, char **ret_problem)
 {

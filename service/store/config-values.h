@@ -20,6 +20,9 @@ int config_set_uint64(const ConfigKey *key, void *object, GVariant *value, char 
 int config_set_memory(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 /* a{ss}, bounded as Metadata, kept as a strv of keys and values. */
 int config_set_pairs(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
+int config_set_size(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
+/* as, bounded as QemuArguments, kept as a strv. */
+int config_set_strings(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 int config_set_word(const ConfigKey *key, void *object, GVariant *value, char **ret_problem);
 
 GVariant *config_get_string(const ConfigKey *key, const void *object);
@@ -27,4 +30,5 @@ GVariant *config_get_boolean(const ConfigKey *key, const void *object);
 GVariant *config_get_uint32(const ConfigKey *key, const void *object);
 GVariant *config_get_uint64(const ConfigKey *key, const void *object);
 GVariant *config_get_pairs(const ConfigKey *key, const void *object);
+GVariant *config_get_strings(const ConfigKey *key, const void *object);
 GVariant *config_get_word(const ConfigKey *key, const void *object);

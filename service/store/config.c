@@ -76,6 +76,7 @@ VmConfig *vm_config_unref(VmConfig *config)
 	g_free(config->description);
 	g_free(config->cpu_model);
 	g_strfreev(config->metadata);
+	g_strfreev(config->qemu_arguments);
 	g_free(config->kernel);
 	g_free(config->initrd);
 	g_free(config->kernel_command_line);
@@ -93,6 +94,7 @@ static VmConfig *config_copy(const VmConfig *config)
 	copy->description = g_strdup(config->description);
 	copy->cpu_model = g_strdup(config->cpu_model);
 	copy->metadata = g_strdupv(config->metadata);
+	copy->qemu_arguments = g_strdupv(config->qemu_arguments);
 	copy->kernel = g_strdup(config->kernel);
 	copy->initrd = g_strdup(config->initrd);
 	copy->kernel_command_line = g_strdup(config->kernel_command_line);

@@ -28,12 +28,16 @@
 #define VM_CONSOLES_MAX                  8
 #define VM_SERIALS_MAX                   4
 #define VM_CONFIG_SIZE_MAX               (256 * 1024)
+#define VM_DISK_SIZE_MIN                 (1ULL << 20)
+#define VM_DISK_SIZE_MAX                 (64ULL << 40)
 #define VM_DISK_SERIAL_MAX               20 /* what ATA and NVMe have room for */
 #define VM_DISK_BOOT_INDEX_MAX           999
 #define VM_CPU_MODEL_MAX                 64
 #define VM_METADATA_MAX                  64 /* entries */
 #define VM_METADATA_KEY_MAX              256
 #define VM_METADATA_VALUE_MAX            4096
+#define VM_QEMU_ARGUMENTS_MAX            64
+#define VM_QEMU_ARGUMENT_MAX             4096                           /* bytes */
 #define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
@@ -129,6 +133,7 @@ typedef struct DiskConfig {
 	DiskCache cache;
 	bool discard;
 	char *serial;        /* "" when not given */
+	uint64_t size;       /* bytes, of the image that is made if there is none at path; 0: none is made */
 	uint32_t boot_index; /* 0: after those that have one, in the order of the list */
 } DiskConfig;
 
@@ -170,7 +175,8 @@ typedef struct VmConfig {
 	unsigned n_nics;
 	ConsoleConfig *consoles;
 	unsigned n_consoles;
-	char **metadata; /* key, value, key, value..., NULL; or NULL when there is none */
+	char **qemu_arguments; /* NULL-terminated; or NULL when there are none */
+	char **metadata;       /* key, value, key, value..., NULL; or NULL when there is none */
 } VmConfig;
 
 /* Any thread that has a reference. */

@@ -67,7 +67,8 @@ static GVariant *node_to_variant(JsonNode *node, const ConfigKey *key, const cha
 
 	if (key && key->list && JSON_NODE_HOLDS_ARRAY(node)) {
 		value = array_to_dicts(json_node_get_array(node), key->list->table, ret_null_key);
-	} else if (key && g_strcmp0(key->signature, "a{ss}") == 0) {
+	} else if (key && key->signature &&
+		   (g_str_equal(key->signature, "a{ss}") || g_str_equal(key->signature, "as"))) {
 		/* NULL when there is something else than strings in it. */
 		value = json_gvariant_deserialize(node, key->signature, NULL);
 	} else if (key && key->signature && node_is_integer(node)) {

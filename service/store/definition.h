@@ -55,6 +55,18 @@ int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, 
 /* Durable when it returns 0, also when there was none. */
 int state_dir_remove_nvram(StateDir *dir, const char *uuid);
 
+/* Which disk images Roost has made for a VM: `<state-dir>/images/<uuid>`. */
+/* To be called before `temporary`, a new file, is moved to `path`, an absolute path without control
+ * characters: from then on the file at `path` is known as made, as long as it is that very file (its inode
+ * number and time of birth). Durable when it returns 0. */
+int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, const char *temporary);
+/* Removes those files, and the record with them; what is another file by now stays. Durable when it returns
+ * 0. A negative errno: some are left and still on record; *ret_path is the first of them (the caller frees),
+ * or NULL. */
+int state_dir_remove_images(StateDir *dir, const char *uuid, char **ret_path);
+/* Removes the record alone. */
+int state_dir_forget_images(StateDir *dir, const char *uuid);
+
 /* ---- the run-time folder: what is true until the host restarts ---- */
 typedef struct RuntimeDir RuntimeDir;
 

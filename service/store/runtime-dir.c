@@ -64,13 +64,10 @@ static int open_vm(const RuntimeDir *dir, const char *uuid, bool make)
 
 	if (!vm_uuid_normalize(uuid, normal) || strcmp(uuid, normal) != 0)
 		return -EINVAL;
-	if (make) {
-		g_autofree char *path = runtime_dir_vm_path(dir, uuid);
-
-		return file_open_dir(path);
-	}
-	vm_fd = open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return vm_fd < 0 ? -errno : file_open_dir_at(vm_fd, uuid, false);
+	vm_fd = make ? file_open_dir(dir->path) : open(dir->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (vm_fd < 0)
+		return make ? vm_fd : -errno;
+	return file_open_dir_at(vm_fd, uuid, make);
 }
 
 char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid)
@@ -190,6 +187,7 @@ static bool parse_claims(JsonObject *object, ProcessRecord *ret)
 static bool parse_record(JsonObject *object, ProcessRecord *ret)
 {
 	JsonNode *accelerator = json_object_get_member(object, "Accelerator");
+	ProcessRecord record;
 	gint64 pid, start_time, epoch;
 	int word;
 
@@ -203,11 +201,14 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 	word = vm_accelerator_from_string(json_node_get_string(accelerator));
 	if (word < 0)
 		return false;
-	*ret = (ProcessRecord){.pid = (int32_t)pid,
+	record = (ProcessRecord){.pid = (int32_t)pid,
 		.start_time = (uint64_t)start_time,
 		.epoch = (uint64_t)epoch,
 		.accelerator = (VmAccelerator)word};
-	return parse_claims(object, ret);
+	if (!parse_claims(object, &record))
+		return false;
+	*ret = record;
+	return true;
 }
 
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record)

@@ -15,20 +15,17 @@
 #define NVRAM_FOLDER   "nvram"
 #define NVRAM_SIZE_MAX (16 * 1024 * 1024)
 
-void state_dir_clean_nvram(const StateDir *dir)
+void state_dir_clean_files(const StateDir *dir)
 {
-	g_autoptr(GPtrArray) names = NULL;
-	autofd int fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, false);
+	static const char *const folders[] = {NVRAM_FOLDER, STATE_DIR_IMAGES_FOLDER};
 
-	if (fd >= 0 && file_list_dir(fd, &names) >= 0)
-		file_remove_temporary(fd, names);
-}
+	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
+		g_autoptr(GPtrArray) names = NULL;
+		autofd int fd = file_open_dir_at(dir->root_fd, folders[i], false);
 
-static bool uuid_is_normal(const char *uuid)
-{
-	char normal[37];
-
-	return vm_uuid_normalize(uuid, normal) && g_str_equal(uuid, normal);
+		if (fd >= 0 && file_list_dir(fd, &names) >= 0)
+			file_remove_temporary(fd, names);
+	}
 }
 
 int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, char **ret_path)
@@ -40,7 +37,7 @@ int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, 
 	size_t size;
 	int r;
 
-	if (!uuid_is_normal(uuid))
+	if (!state_dir_uuid_is_normal(uuid))
 		return -EINVAL;
 	fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, true);
 	if (fd < 0)
@@ -66,7 +63,7 @@ int state_dir_remove_nvram(StateDir *dir, const char *uuid)
 	g_autofree char *name = g_strconcat(uuid, ".fd", NULL);
 	autofd int fd = -1;
 
-	if (!uuid_is_normal(uuid))
+	if (!state_dir_uuid_is_normal(uuid))
 		return -EINVAL;
 	fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, false);
 	if (fd < 0)

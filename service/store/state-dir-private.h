@@ -13,5 +13,14 @@ struct StateDir {
 	GHashTable *foreign;
 };
 
-/* Before threads start: removes temporary files that a crash left in nvram/. */
-void state_dir_clean_nvram(const StateDir *dir);
+#define STATE_DIR_IMAGES_FOLDER "images"
+
+/* Before threads start: removes temporary files that a crash left beside the definitions. */
+void state_dir_clean_files(const StateDir *dir);
+
+static inline bool state_dir_uuid_is_normal(const char *uuid)
+{
+	char normal[37];
+
+	return vm_uuid_normalize(uuid, normal) && g_str_equal(uuid, normal);
+}

@@ -87,7 +87,7 @@ int state_dir_open(const char *path, StateDir **ret_dir, char **ret_complaint)
 		return complain(ret_complaint, r, dir->path, "can't read");
 	file_remove_temporary(dir->vms_fd, names);
 	dir->root_fd = g_steal_fd(&fd);
-	state_dir_clean_nvram(dir);
+	state_dir_clean_files(dir);
 	*ret_dir = g_steal_pointer(&dir);
 	return 0;
 }

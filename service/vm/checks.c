@@ -4,7 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "qemu/command-line.h"
+#include "qemu/image.h"
 #include "vm/disks.h"
+#include "vm/files.h"
 
 void start_facts_clear(StartFacts *facts)
 {
@@ -60,6 +63,32 @@ static void check_accelerator(Engine *engine, const VmConfig *config, VmAccelera
 		add(problems, VM_ERROR_NOT_SUPPORTED, "Accelerator: KVM does not work on this host: %s", why);
 }
 
+static void check_firmware(const VmConfig *config, GPtrArray *problems)
+{
+	const char *files[] = {
+		qemu_firmware_code(config->firmware), qemu_firmware_variables(config->firmware)};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(files); i++)
+		if (files[i] && access(files[i], R_OK) < 0)
+			add(problems, VM_ERROR_NOT_SUPPORTED,
+				"Firmware: '%s' is not installed on this host: %s: %s",
+				vm_firmware_to_string(config->firmware), files[i], g_strerror(errno));
+}
+
+/* One that Start will make. */
+static void check_new_image(const VmConfig *config, unsigned index, GPtrArray *problems)
+{
+	const char *path = config->disks[index].path;
+	g_autofree char *folder = g_path_get_dirname(path);
+
+	if (access(folder, W_OK | X_OK) < 0)
+		add(problems, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: can't be made: %s", index, path,
+			g_strerror(errno));
+	if (access(qemu_image_tool(), X_OK) < 0)
+		add(problems, VM_ERROR_NOT_SUPPORTED, "Disks[%u].Size: %s: %s", index, qemu_image_tool(),
+			g_strerror(errno));
+}
+
 void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
 {
 	if (access(engine->qemu_binary, X_OK) < 0)
@@ -69,12 +98,15 @@ void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, G
 	for (unsigned i = 0; i < config->n_disks; i++) {
 		GError *error = NULL;
 
-		if (config->disks[i].path[0] != '\0' &&
-			!vm_disks_resolve(config, i, &facts->claims[i], &facts->block_devices[i], &error))
+		if (vm_files_image_is_missing(&config->disks[i]))
+			check_new_image(config, i, problems);
+		else if (config->disks[i].path[0] != '\0' &&
+			 !vm_disks_resolve(config, i, &facts->claims[i], &facts->block_devices[i], &error))
 			g_ptr_array_add(problems, error);
 	}
 	check_file("Kernel", config->kernel, problems);
 	check_file("Initrd", config->initrd, problems);
+	check_firmware(config, problems);
 	check_memory(config, problems);
 	check_accelerator(engine, config, &facts->accelerator, problems);
 }

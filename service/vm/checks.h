@@ -8,7 +8,7 @@
 typedef struct StartFacts {
 	VmAccelerator accelerator; /* resolved */
 	bool *block_devices;       /* for each disk of the config */
-	Claim *claims;             /* likewise; device and inode 0 without a medium */
+	Claim *claims; /* likewise; device and inode 0 without a medium, or while there is no image yet */
 } StartFacts;
 void start_facts_clear(StartFacts *facts);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(StartFacts, start_facts_clear)

@@ -1,8 +1,15 @@
 #pragma once
 /* The files on the host that Roost makes for a VM at its start. A worker, no lock held; may hang on dead
  * storage. */
-#include "vm/vm.h"
+#include "vm/checks.h"
 
-/* The file of the firmware's variables, made if there is none; NULL for a firmware without. NotSupported: the
- * firmware is not installed. *ret_path: the caller frees. */
+/* The file of the firmware's variables, made if there is none; NULL for a firmware without. *ret_path: the
+ * caller frees. */
 bool vm_files_prepare_firmware(Vm *vm, const VmConfig *config, char **ret_path, GError **error);
+
+/* Whether it has a Size, and there is nothing at its Path. */
+bool vm_files_image_is_missing(const DiskConfig *disk);
+
+/* Makes those images and completes the facts with them; what is there is never touched. StorageFailed,
+ * NotSupported: there is no qemu-img. */
+bool vm_files_make_images(Vm *vm, const VmConfig *config, StartFacts *facts, GError **error);

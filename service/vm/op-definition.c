@@ -81,10 +81,42 @@ static void clear_rename(OperationArgs *args)
 	g_free(args->rename.name);
 }
 
+typedef struct Removal {
+	char *image; /* the first that could not be removed */
+	int r_images, r_definition, r_variables, r_runtime;
+} Removal;
+
+/* Images first: while one is left, the VM is, and can be undefined again. */
+static void remove_files(Vm *vm, bool storage, Removal *ret)
+{
+	StateDir *dir = vm->engine->options.state_dir;
+
+	if (storage)
+		ret->r_images = state_dir_remove_images(dir, vm->uuid, &ret->image);
+	if (ret->r_images < 0)
+		return;
+	ret->r_definition = state_dir_remove(dir, vm->uuid);
+	/* A file that somebody else removed is gone, too. */
+	if (ret->r_definition == -ENOENT)
+		ret->r_definition = 0;
+	if (ret->r_definition < 0)
+		return;
+	ret->r_variables = state_dir_remove_nvram(dir, vm->uuid);
+	ret->r_images = state_dir_forget_images(dir, vm->uuid);
+	ret->r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+}
+
+static void warn_if_left(Vm *vm, int r, const char *what) REQUIRES(vm->lock)
+{
+	if (r < 0)
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "%s left: %s", what, g_strerror(-r));
+}
+
 static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
+	g_autofree char *image = NULL;
+	Removal removal = {0};
 	Vm *vm = op->vm;
-	int r, r_nvram = 0, r_runtime;
 
 	if (vm_state_is_active(vm->state)) {
 		operation_refuse_state(op, "off or crashed", error);
@@ -93,23 +125,22 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (!operation_commit(op, error))
 		return false;
 	operation_block(op);
-	r = state_dir_remove(vm->engine->options.state_dir, vm->uuid);
-	if (r >= 0 || r == -ENOENT)
-		r_nvram = state_dir_remove_nvram(vm->engine->options.state_dir, vm->uuid);
-	r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+	remove_files(vm, op->args.undefine.storage, &removal);
+	image = removal.image;
 	if (!operation_unblock(op, error))
 		return false;
-	/* A file that somebody else removed is gone, too. */
-	if (r < 0 && r != -ENOENT) {
-		set_storage_error(op, r, "removed", error);
+	if (image) {
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: can't be removed: %s", image,
+			g_strerror(-removal.r_images));
 		return false;
 	}
-	if (r_nvram < 0)
-		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "its firmware's variables are left: %s",
-			g_strerror(-r_nvram));
-	if (r_runtime < 0)
-		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "run-time files are left: %s",
-			g_strerror(-r_runtime));
+	if (removal.r_definition < 0) {
+		set_storage_error(op, removal.r_definition, "removed", error);
+		return false;
+	}
+	warn_if_left(vm, removal.r_variables, "its firmware's variables are");
+	warn_if_left(vm, removal.r_images, "the record of its images is");
+	warn_if_left(vm, removal.r_runtime, "run-time files are");
 	vm->gone = true;
 	vm->dirty = true;
 	return true;

@@ -246,7 +246,8 @@ static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->
 	operation_block(op);
 	vm_check_start(op->vm->engine, plan->config, &plan->facts, problems);
 	if (problems->len == 0 &&
-		!vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem))
+		!(vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
+			vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem)))
 		g_ptr_array_add(problems, problem);
 	if (!operation_unblock(op, error))
 		return false;

@@ -25,6 +25,9 @@ typedef union OperationArgs {
 		bool autostart;
 	} set_autostart;
 	struct {
+		bool storage; /* also the images that were made for it */
+	} undefine;
+	struct {
 		char *console; /* owned; "" = the first */
 		bool read_only;
 	} open_console;

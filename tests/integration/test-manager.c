@@ -234,8 +234,8 @@ static void test_bad_config(void)
 		{"({'Name': <'x'>, 'Memory': <uint64 1048576>, 'Memory': <uint64 1048576>},)",
 			ROOST_ERROR("InvalidConfig"), "Memory: *"},
 		{"({'Name': <'x'>, 'Memory': <uint32 1048576>},)", ROOST_ERROR("InvalidConfig"), "Memory: *"},
-		{"({'Name': <'x'>, 'Memory': <uint64 1048576>, 'TPM': <true>},)",
-			ROOST_ERROR("NotSupported"), "TPM*"},
+		{"({'Name': <'x'>, 'Memory': <uint64 1048576>, 'TPM': <true>},)", ROOST_ERROR("NotSupported"),
+			"TPM*"},
 		{"({'Name': <'x'>, 'Memory': <uint64 1048576>, 'Disks': <[{'Path': <'disk'>, 'Format': "
 		 "<'raw'>}]>},)",
 			ROOST_ERROR("InvalidConfig"), "Disks[0].Path: *"},

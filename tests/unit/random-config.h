@@ -17,6 +17,7 @@ static void assert_equal_devices(const VmConfig *a, const VmConfig *b)
 		g_assert_cmpint(a->disks[i].cache, ==, b->disks[i].cache);
 		g_assert_cmpint(a->disks[i].discard, ==, b->disks[i].discard);
 		g_assert_cmpstr(a->disks[i].serial, ==, b->disks[i].serial);
+		g_assert_cmpuint(a->disks[i].size, ==, b->disks[i].size);
 		g_assert_cmpuint(a->disks[i].boot_index, ==, b->disks[i].boot_index);
 	}
 	g_assert_cmpuint(a->n_nics, ==, b->n_nics);
@@ -62,6 +63,7 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpint(a->watchdog, ==, b->watchdog);
 	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
 	assert_equal_strings(a->metadata, b->metadata);
+	assert_equal_strings(a->qemu_arguments, b->qemu_arguments);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
 	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
 	assert_equal_devices(a, b);
@@ -130,6 +132,8 @@ static void add_disk_options(GVariantBuilder *disk, DiskDevice device, unsigned 
 		add(disk, "Discard", g_variant_new_boolean(!read_only && maybe()));
 	if (device != DISK_DEVICE_FLOPPY && maybe())
 		add(disk, "Serial", g_variant_new_take_string(g_strdup_printf("S_%u.a-", below(1000000))));
+	if (device == DISK_DEVICE_DISK && !read_only && maybe())
+		add(disk, "Size", g_variant_new_uint64((1ULL + below(1 << 26)) << 20));
 	if (maybe())
 		add(disk, "BootIndex", g_variant_new_uint32(maybe() ? 0 : 999 - i));
 }
@@ -209,6 +213,16 @@ static GVariant *random_metadata(void)
 	return g_variant_builder_end(&pairs);
 }
 
+static GVariant *random_words(void)
+{
+	GVariantBuilder words;
+
+	g_variant_builder_init(&words, G_VARIANT_TYPE("as"));
+	for (unsigned n = below(6); n > 0; n--)
+		g_variant_builder_add_value(&words, g_variant_new_take_string(random_text(100, false)));
+	return g_variant_builder_end(&words);
+}
+
 static void add_single_devices(GVariantBuilder *builder)
 {
 	if (maybe())
@@ -260,6 +274,8 @@ static GVariant *random_config_dict(void)
 	add_single_devices(&builder);
 	if (maybe())
 		add(&builder, "Metadata", random_metadata());
+	if (maybe())
+		add(&builder, "QemuArguments", random_words());
 	if (maybe())
 		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
 	if (maybe())

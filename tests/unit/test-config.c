@@ -91,6 +91,39 @@ static void test_metadata(void)
 		long_value, -EINVAL, "Metadata: the value of '0' has 4097 bytes, at most 4096 are allowed");
 }
 
+static GVariant *dict_with_arguments(unsigned n, size_t length)
+{
+	g_autofree char *word = g_strnfill(length, 'w');
+	g_autoptr(GVariant) base = parse_dict("{" BASE "}");
+	GVariantBuilder builder;
+	GVariantDict dict;
+
+	g_variant_builder_init(&builder, G_VARIANT_TYPE("as"));
+	for (unsigned i = 0; i < n; i++)
+		g_variant_builder_add(&builder, "s", word);
+	g_variant_dict_init(&dict, base);
+	g_variant_dict_insert_value(&dict, "QemuArguments", g_variant_builder_end(&builder));
+	return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+static void test_qemu_arguments(void)
+{
+	g_autoptr(GVariant) none = dict_with_arguments(0, 0), one = dict_with_arguments(1, 4096);
+	g_autoptr(GVariant) most = dict_with_arguments(64, 3000), over = dict_with_arguments(65, 1);
+	g_autoptr(GVariant) longer = dict_with_arguments(2, 4097);
+	g_autoptr(VmConfig) config_none = NULL, config_one = NULL, config_most = NULL;
+	g_autofree char *complaint = NULL;
+
+	g_assert_cmpint(vm_config_new_from_variant(none, &config_none, &complaint), ==, 0);
+	g_assert_true(!config_none->qemu_arguments || !*config_none->qemu_arguments);
+	g_assert_cmpint(vm_config_new_from_variant(one, &config_one, &complaint), ==, 0);
+	g_assert_cmpuint(strlen(config_one->qemu_arguments[0]), ==, 4096);
+	g_assert_cmpint(vm_config_new_from_variant(most, &config_most, &complaint), ==, 0);
+	g_assert_cmpuint(g_strv_length(config_most->qemu_arguments), ==, 64);
+	assert_refused(over, -EINVAL, "QemuArguments: has 65 entries, at most 64 are allowed");
+	assert_refused(longer, -EINVAL, "QemuArguments: entry 0 has 4097 bytes, at most 4096 are allowed");
+}
+
 static GVariant *dict_with_disks(unsigned n, size_t path_length)
 {
 	GVariantBuilder builder;
@@ -181,6 +214,7 @@ static void test_defaults(void)
 	g_assert_cmpint(config->watchdog, ==, VM_WATCHDOG_NONE);
 	g_assert_cmpint(config->on_watchdog, ==, VM_WATCHDOG_ACTION_RESET);
 	g_assert_null(config->metadata);
+	g_assert_null(config->qemu_arguments);
 	g_assert_false(config->panic || config->autostart || config->rng);
 	g_assert_cmpuint(config->shutdown_timeout_usec, ==, 90000000);
 	g_assert_cmpuint(config->n_disks + config->n_nics + config->n_consoles, ==, 0);
@@ -382,6 +416,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/config/lengths", test_lengths);
 	g_test_add_func("/config/sizes", test_sizes);
 	g_test_add_func("/config/metadata", test_metadata);
+	g_test_add_func("/config/qemu-arguments", test_qemu_arguments);
 	g_test_add_func("/config/not-normal", test_not_normal);
 	g_test_add_func("/config/defaults", test_defaults);
 	g_test_add_func("/config/limits-taken", test_limits_taken);

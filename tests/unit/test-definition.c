@@ -113,6 +113,8 @@ static const struct {
 	{WITH(", \"Metadata\": {\"a\": \"b\", \"c\": 1}"), -EINVAL,
 		"Metadata: has type 'a{sv}', needs 'a{ss}'"},
 	{WITH(", \"Metadata\": {\"a\": null}"), -EINVAL, "Metadata: has type 'a{sv}', needs 'a{ss}'"},
+	{WITH(", \"QemuArguments\": [\"a\", 1]"), -EINVAL, "QemuArguments: has type 'av', needs 'as'"},
+	{WITH(", \"QemuArguments\": \"a\""), -EINVAL, "QemuArguments: has type 's', needs 'as'"},
 	{WITH(", \"Metadata\": [\"a\"]"), -EINVAL, "Metadata: has type 'av', needs 'a{ss}'"},
 	{WITH(", \"Memroy\": 1"), -EINVAL, "Memroy: unknown key; did you mean 'Memory'?"},
 	{WITH("") "x", -EBADMSG, "is not JSON, or not all of it"},

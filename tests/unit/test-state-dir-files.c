@@ -1,6 +1,7 @@
 /* What the state folder has of a VM beside its definition. */
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -143,6 +144,91 @@ static void test_nvram_crash(Fixture *f, gconstpointer unused)
 	assert_content(path, "factory settings");
 }
 
+/* ---- images ---- */
+static void make(Fixture *f, const char *uuid, const char *path)
+{
+	g_autofree char *temporary = in_folder(f, ".new");
+
+	put(temporary, "image");
+	g_assert_cmpint(state_dir_record_image(f->dir, uuid, path, temporary), ==, 0);
+	g_assert_cmpint(rename(temporary, path), ==, 0);
+}
+
+static void assert_images_removed(Fixture *f, const char *uuid)
+{
+	char *path = NULL;
+
+	g_assert_cmpint(state_dir_remove_images(f->dir, uuid, &path), ==, 0);
+	g_assert_null(path);
+}
+
+/* What was made is removed, and nothing else. */
+static void test_images(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *ours = in_folder(f, "our disk"), *replaced = in_folder(f, "replaced");
+	g_autofree char *gone = in_folder(f, "gone"), *linked = in_folder(f, "linked");
+	g_autofree char *others = in_folder(f, "others"), *hers = in_folder(f, "hers"), *at = NULL;
+
+	assert_images_removed(f, UUID_1);
+	make(f, UUID_1, ours);
+	make(f, UUID_1, replaced);
+	make(f, UUID_1, gone);
+	make(f, UUID_1, linked);
+	make(f, UUID_2, others);
+	put(hers, "not made by us");
+	unlink(replaced);
+	put(replaced, "by somebody else");
+	unlink(gone);
+	unlink(linked);
+	g_assert_cmpint(symlink(hers, linked), ==, 0);
+
+	assert_images_removed(f, UUID_1);
+	g_assert_false(exists(ours));
+	g_assert_false(exists(gone));
+	g_assert_true(exists(replaced) && exists(linked) && exists(hers) && exists(others));
+	at = in_folder(f, "state/images/" UUID_1);
+	g_assert_false(exists(at));
+
+	g_assert_cmpint(state_dir_forget_images(f->dir, UUID_2), ==, 0);
+	g_assert_cmpint(state_dir_forget_images(f->dir, UUID_2), ==, 0);
+	assert_images_removed(f, UUID_2);
+	g_assert_true(exists(others));
+}
+
+/* A record does not grow: what is gone is forgotten. */
+static void test_images_forgotten(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = in_folder(f, "image"), *record = in_folder(f, "state/images/" UUID_1);
+	g_autofree char *once = NULL, *again = NULL;
+
+	make(f, UUID_1, path);
+	g_assert_true(g_file_get_contents(record, &once, NULL, NULL));
+	for (unsigned i = 0; i < 10; i++) {
+		unlink(path);
+		make(f, UUID_1, path);
+	}
+	g_assert_true(g_file_get_contents(record, &again, NULL, NULL));
+	g_assert_cmpuint(strlen(again), <, strlen(once) + 32);
+}
+
+static void test_images_refused(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *record = in_folder(f, "state/images/" UUID_1),
+			*folder = in_folder(f, "state/images");
+	char *path = NULL;
+
+	g_assert_cmpint(state_dir_record_image(f->dir, "../x", "/a", f->template), ==, -EINVAL);
+	g_assert_cmpint(state_dir_remove_images(f->dir, "../x", &path), ==, -EINVAL);
+	g_assert_cmpint(state_dir_forget_images(f->dir, ""), ==, -EINVAL);
+	g_assert_cmpint(state_dir_record_image(f->dir, UUID_1, "/a", "/nothing/here"), ==, -ENOENT);
+	g_assert_cmpint(state_dir_record_image(f->dir, UUID_1, "/a", f->path), ==, -ESTALE);
+	/* A record that is none removes nothing. */
+	g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
+	put(record, "nonsense\n1 2 relative\n\n1 2.3 /etc/passwd\n");
+	assert_images_removed(f, UUID_1);
+	g_assert_null(path);
+}
+
 #define ADD(name, func) g_test_add(name, Fixture, NULL, fixture_setup, func, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -151,5 +237,8 @@ int main(int argc, char **argv)
 	ADD("/state-dir-files/nvram", test_nvram);
 	ADD("/state-dir-files/nvram/refused", test_nvram_refused);
 	ADD("/state-dir-files/nvram/crash", test_nvram_crash);
+	ADD("/state-dir-files/images", test_images);
+	ADD("/state-dir-files/images/forgotten", test_images_forgotten);
+	ADD("/state-dir-files/images/refused", test_images_refused);
 	return g_test_run();
 }
