@@ -332,6 +332,7 @@ int main(int argc, char **argv)
 		log_info("Serving %u VMs as " BUS_NAME " on %s", registry_count(service.registry),
 			service.options.bus);
 		sd_notify(false, "READY=1");
+		bus_autostart(service.bus);
 		code = sd_event_loop(service.loop);
 		if (code < 0)
 			code = EXIT_FAILURE;

@@ -28,6 +28,9 @@ int bus_take_name(Bus *bus, char **ret_complaint) ON_BUS_THREAD;
  * lost it ends with EXIT_FAILURE, at any time. */
 void bus_begin_shutdown(Bus *bus) ON_BUS_THREAD;
 
+/* Starts the VMs that are to be started with the host, if that was not done since the host has started. */
+void bus_autostart(Bus *bus) ON_BUS_THREAD;
+
 /* After engine_stop(): emits and answers what is left, and writes it out, for at most 2 s. */
 void bus_finish(Bus *bus) ON_BUS_THREAD;
 

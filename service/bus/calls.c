@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus/autostart.h"
 #include "bus/errors.h"
 #include "bus/problems.h"
 #include "bus/properties.h"
@@ -335,6 +336,8 @@ void calls_operation_done(Bus *bus, Operation *op)
 		calls_look_at_kills(bv);
 		bus_vm_unref(bv);
 	}
+	if (op->own)
+		autostart_done(bus, op);
 	if (call)
 		call_free(call);
 	operation_unref(op);

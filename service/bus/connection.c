@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "bus/autostart.h"
 #include "bus/calls.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
@@ -201,11 +202,17 @@ static void on_ending_time(void *user)
 	sd_event_exit(bus->loop, EXIT_SUCCESS);
 }
 
+void bus_autostart(Bus *bus)
+{
+	autostart_begin(bus);
+}
+
 void bus_begin_shutdown(Bus *bus)
 {
 	if (bus->ending)
 		return;
 	bus->ending = true;
+	autostart_end(bus);
 	calls_begin_shutdown(bus);
 	if (calls_are_over(bus) || timer_init(&bus->ending_timer, bus->loop, on_ending_time, bus) < 0)
 		sd_event_exit(bus->loop, EXIT_SUCCESS);

@@ -69,6 +69,8 @@ typedef struct HostPicture {
 enum { DUE_KILL = DEADLINE_MAX, DUE_AGAIN, DUE_MAX };
 
 struct Bus {
+	GQueue autostart; /* BusVm, a reference each: to be started */
+	unsigned n_autostarting;
 	unsigned n_validating; /* ValidateVM's under way */
 	sd_bus *connection;
 	sd_event *loop;     /* borrowed */

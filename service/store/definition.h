@@ -74,6 +74,10 @@ typedef struct RuntimeDir RuntimeDir;
 int runtime_dir_open(const char *path, RuntimeDir **ret_dir, char **ret_complaint);
 RuntimeDir *runtime_dir_free(RuntimeDir *dir);
 
+/* Leaves a mark that stays until the host restarts. 1: it was not there before; 0: it was; or a negative
+ * errno. Blocks. */
+int runtime_dir_mark(RuntimeDir *dir, const char *name);
+
 /* The folder of one VM, `<runtime-dir>/vm/<uuid>`, made if missing, its old sockets removed. *ret_path: the
  * caller frees. */
 int runtime_dir_make_vm(RuntimeDir *dir, const char *uuid, char **ret_path);

@@ -248,3 +248,13 @@ int runtime_dir_foreach(RuntimeDir *dir, void (*func)(const char *uuid, void *us
 			func(names->pdata[i], user);
 	return r < 0 ? r : 0;
 }
+
+int runtime_dir_mark(RuntimeDir *dir, const char *name)
+{
+	g_autofree char *parent = g_path_get_dirname(dir->path), *path = g_build_filename(parent, name, NULL);
+	autofd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return 1;
+	return errno == EEXIST ? 0 : -errno;
+}

@@ -138,9 +138,9 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		set_storage_error(op, removal.r_definition, "removed", error);
 		return false;
 	}
-	warn_if_left(vm, removal.r_variables, "its firmware's variables are");
-	warn_if_left(vm, removal.r_images, "the record of its images is");
-	warn_if_left(vm, removal.r_runtime, "run-time files are");
+	warn_if_left(op->vm, removal.r_variables, "its firmware's variables are");
+	warn_if_left(op->vm, removal.r_images, "the record of its images is");
+	warn_if_left(op->vm, removal.r_runtime, "run-time files are");
 	vm->gone = true;
 	vm->dirty = true;
 	return true;

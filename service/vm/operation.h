@@ -74,6 +74,7 @@ struct Operation {
 	const OperationType *type; /* immutable */
 	Vm *vm;                    /* immutable; a reference */
 	uint64_t deadline_usec;    /* immutable; monotonic */
+	bool own;                  /* immutable from submit on: nobody called for it, Roost itself wants it */
 	OperationArgs args;        /* the worker's, once submitted */
 
 	/* The worker's until it comes back, then the bus thread's. */

@@ -2,6 +2,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 
@@ -125,6 +126,35 @@ static void test_shutdown_answers(void)
 	client_do(c, web, VM, "Kill", NULL);
 }
 
+/* Once after the host has started, which a run-time folder without the mark stands for. */
+static void test_autostart(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	g_autofree char *web = fixture_define(f, "web", NULL, "'Autostart': <true>");
+	g_autofree char *db = fixture_define(f, "db", NULL, NULL);
+	g_autofree char *mark = g_build_filename(f->dir, "run", "autostarted", NULL);
+
+	client_assert_property(c, web, "State", "'off'");
+	client_do(c, db, VM, "SetAutostart", g_variant_new("(b)", TRUE));
+	fixture_stop_roostd(f);
+	fixture_start_roostd(f);
+	client_assert_property(c, web, "State", "'off'");
+	fixture_stop_roostd(f);
+	g_assert_cmpint(unlink(mark), ==, 0);
+	fixture_start_roostd(f);
+	client_await_property(c, web, "State", "'running'");
+	client_await_property(c, db, "State", "'running'");
+	/* What somebody ended since stays so. */
+	client_do(c, web, VM, "Kill", NULL);
+	fixture_stop_roostd(f);
+	fixture_start_roostd(f);
+	client_await_property(c, db, "State", "'running'");
+	client_assert_property(c, web, "State", "'off'");
+	client_await_property(c, db, "Responsive", "true");
+	client_do(c, db, VM, "Kill", NULL);
+}
+
 /* Without a bus there is nothing to serve. */
 static void test_bus_lost(void)
 {
@@ -142,6 +172,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/restart/outlived-kill", test_outlived_kill);
 	g_test_add_func("/restart/died-meanwhile", test_died_meanwhile);
 	g_test_add_func("/restart/shutdown-answers", test_shutdown_answers);
+	g_test_add_func("/restart/autostart", test_autostart);
 	g_test_add_func("/restart/bus-lost", test_bus_lost);
 	return g_test_run();
 }

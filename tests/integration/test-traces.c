@@ -148,10 +148,12 @@ static void test_cleared_away(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL), *file = vm_file(f, web, NULL);
+	g_autofree char *mark = g_build_filename(f->dir, "run", "autostarted", NULL);
 	g_autofree char *vms = g_build_filename(f->dir, "run", "vm", NULL),
 			*run = g_build_filename(f->dir, "run", NULL);
 
 	g_assert_cmpint(rmdir(vms), ==, 0);
+	unlink(mark);
 	g_assert_cmpint(rmdir(run), ==, 0);
 	fixture_start_vm(f, web);
 	client_do(f->client, web, VM, "Kill", NULL);

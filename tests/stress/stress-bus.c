@@ -166,7 +166,7 @@ static void await_rest(World *world, const char *vm)
  * late). */
 static bool state_is_true(Client *client, const char *vm, bool *ret_maybe)
 {
-	g_autoptr(GVariant) state = client_get(client, vm, VM, "State"), after = NULL, result = NULL;
+	g_autoptr(GVariant) state = client_get(client, vm, VM, "State"), after = NULL;
 	const char *text = g_variant_get_string(state, NULL), *status;
 	GDBusMessage *reply;
 	bool runs;
