@@ -14,18 +14,10 @@
 /* ---- query-status ---- */
 static void file_own(Vm *vm, EventId id, const char *data) ON_EVENT_THREAD
 {
-	uint64_t now_usec = clock_realtime_usec();
-	EventRecord record = {
-		.id = id,
-		.origin = EVENT_ORIGIN_ROOST,
-		.data = data,
-		.data_size = data ? strlen(data) : 0,
-		.key = "",
-		.count = 1,
-		.first_usec = now_usec,
-		.last_usec = now_usec,
-	};
+	EventRecord record = vm_own_record(id);
 
+	record.data = data;
+	record.data_size = data ? strlen(data) : 0;
 	vm_file_event(vm, &record);
 	vm_list(vm);
 }

@@ -59,7 +59,7 @@ void vm_file_event(Vm *vm, const EventRecord *record)
 		vm_list(vm);
 }
 
-static EventRecord internal_record(EventId id)
+EventRecord vm_own_record(EventId id)
 {
 	uint64_t now_usec = clock_realtime_usec();
 
@@ -75,7 +75,7 @@ static EventRecord internal_record(EventId id)
 
 bool vm_file_reply(Vm *vm, uint64_t command_id, QmpReply *reply_consume)
 {
-	EventRecord back = internal_record(EVENT_RESPONSIVE);
+	EventRecord back = vm_own_record(EVENT_RESPONSIVE);
 	bool awaited = false;
 
 	atomic_store(&vm->last_answer_usec, clock_monotonic_usec());
@@ -101,7 +101,7 @@ bool vm_file_reply(Vm *vm, uint64_t command_id, QmpReply *reply_consume)
 
 void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_words)
 {
-	EventRecord record = internal_record(EVENT_EXIT);
+	EventRecord record = vm_own_record(EVENT_EXIT);
 	g_autofree char *data = NULL, *words = g_strdup(last_words), *old_words = NULL;
 	g_autoptr(QemuProcess) process = NULL;
 	autofd int send_fd = -1;
@@ -135,7 +135,7 @@ void vm_file_exit(Vm *vm, bool known, int code, int signal, const char *last_wor
 
 void vm_file_closed(Vm *vm, const char *why)
 {
-	EventRecord record = internal_record(EVENT_UNRESPONSIVE);
+	EventRecord record = vm_own_record(EVENT_UNRESPONSIVE);
 	autofd int send_fd = -1;
 	GString *send;
 	g_autofree char *text = g_strdup(why), *old = NULL;

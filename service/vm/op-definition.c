@@ -41,6 +41,21 @@ static bool run_define(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	return true;
 }
 
+/* Writes a changed definition, which is the VM's from then on. */
+static bool change_definition(Operation *op, VmConfig *changed_consume, GError **error) REQUIRES(op->vm->lock)
+{
+	g_autoptr(VmConfig) changed = changed_consume;
+	Vm *vm = op->vm;
+
+	if (!write_definition(op, changed, vm->revision + 1, error))
+		return false;
+	vm_config_unref(vm->config);
+	vm->config = g_steal_pointer(&changed);
+	vm->revision++;
+	vm->dirty = true;
+	return true;
+}
+
 static bool run_set_autostart(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
@@ -49,13 +64,7 @@ static bool run_set_autostart(Operation *op, GError **error) REQUIRES(op->vm->lo
 	if (vm->config->autostart == op->args.set_autostart.autostart)
 		return true;
 	changed = vm_config_with_autostart(vm->config, op->args.set_autostart.autostart);
-	if (!write_definition(op, changed, vm->revision + 1, error))
-		return false;
-	vm_config_unref(vm->config);
-	vm->config = g_steal_pointer(&changed);
-	vm->revision++;
-	vm->dirty = true;
-	return true;
+	return change_definition(op, g_steal_pointer(&changed), error);
 }
 
 /* The name is reserved already, and given up by the bus thread if this fails. */
@@ -67,13 +76,7 @@ static bool run_rename(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (g_str_equal(vm->config->name, op->args.rename.name))
 		return true;
 	changed = vm_config_with_name(vm->config, op->args.rename.name);
-	if (!write_definition(op, changed, vm->revision + 1, error))
-		return false;
-	vm_config_unref(vm->config);
-	vm->config = g_steal_pointer(&changed);
-	vm->revision++;
-	vm->dirty = true;
-	return true;
+	return change_definition(op, g_steal_pointer(&changed), error);
 }
 
 static void clear_rename(OperationArgs *args)

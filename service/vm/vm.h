@@ -176,6 +176,8 @@ void vm_deliver(Vm *vm) ON_EVENT_THREAD;
 /* The event thread (and a worker, for what it found out by a deadline): files an event, marks the waiters.
  * vm_list() must follow. */
 void vm_file_event(Vm *vm, const EventRecord *record);
+/* Any thread: a record of Roost's own, of now, without data. */
+EventRecord vm_own_record(EventId id);
 /* The event thread: files a reply. False: nobody waits for it (it came late). */
 bool vm_file_reply(Vm *vm, uint64_t command_id, QmpReply *reply_consume) ON_EVENT_THREAD;
 /* The event thread: the exit of QEMU, after its last byte. Once per process. */

@@ -55,16 +55,9 @@ static WaitResult result_locked(Vm *vm, const Waiter *waiter, const LaneEntry *e
 static WaitResult sleep_until_over(
 	Vm *vm, VmLane lane, Waiter *waiter, uint64_t deadline_usec, const LaneEntry *entry)
 {
-	uint64_t now_usec = clock_realtime_usec(), asked_usec = clock_monotonic_usec();
+	uint64_t asked_usec = clock_monotonic_usec();
 	uint64_t patience_usec = engine_scaled_usec(vm->engine, ENGINE_PATIENCE_USEC);
-	EventRecord hung = {
-		.id = EVENT_UNRESPONSIVE,
-		.origin = EVENT_ORIGIN_ROOST,
-		.key = "",
-		.count = 1,
-		.first_usec = now_usec,
-		.last_usec = now_usec,
-	};
+	EventRecord hung = vm_own_record(EVENT_UNRESPONSIVE);
 	bool in_time = true, ask = false;
 	WaitResult result;
 
