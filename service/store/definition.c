@@ -61,15 +61,36 @@ static GVariant *array_to_dicts(JsonArray *array, const ConfigTable *table, cons
 	return g_variant_builder_end(&builder);
 }
 
+static bool is_string(JsonNode *node)
+{
+	return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING;
+}
+
+/* Whether it is what the signature says, "as" or "a{ss}": json-glib, asked to convert something else, leaks
+ * what it had converted until then. */
+static bool holds_strings(JsonNode *node, const char *signature)
+{
+	g_autoptr(GList) nodes = NULL;
+
+	if (g_str_equal(signature, "as") && JSON_NODE_HOLDS_ARRAY(node))
+		nodes = json_array_get_elements(json_node_get_array(node));
+	else if (g_str_equal(signature, "a{ss}") && JSON_NODE_HOLDS_OBJECT(node))
+		nodes = json_object_get_values(json_node_get_object(node));
+	else
+		return false;
+	for (GList *l = nodes; l; l = l->next)
+		if (!is_string(l->data))
+			return false;
+	return true;
+}
+
 static GVariant *node_to_variant(JsonNode *node, const ConfigKey *key, const char **ret_null_key)
 {
 	GVariant *value = NULL;
 
 	if (key && key->list && JSON_NODE_HOLDS_ARRAY(node)) {
 		value = array_to_dicts(json_node_get_array(node), key->list->table, ret_null_key);
-	} else if (key && key->signature &&
-		   (g_str_equal(key->signature, "a{ss}") || g_str_equal(key->signature, "as"))) {
-		/* NULL when there is something else than strings in it. */
+	} else if (key && key->signature && holds_strings(node, key->signature)) {
 		value = json_gvariant_deserialize(node, key->signature, NULL);
 	} else if (key && key->signature && node_is_integer(node)) {
 		gint64 number = json_node_get_int(node);
