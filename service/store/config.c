@@ -86,8 +86,12 @@ VmConfig *vm_config_unref(VmConfig *config)
 
 static VmConfig *config_copy(const VmConfig *config)
 {
-	VmConfig *copy = g_memdup2(config, sizeof *config);
+	VmConfig *copy = g_new(VmConfig, 1);
 
+	/* All but the count, which others change meanwhile. It comes first. */
+	G_STATIC_ASSERT(offsetof(VmConfig, ref) == 0);
+	memcpy((char *)copy + sizeof copy->ref, (const char *)config + sizeof config->ref,
+		sizeof *copy - sizeof copy->ref);
 	ref_init(&copy->ref);
 	copy->name = g_strdup(config->name);
 	copy->uuid = g_strdup(config->uuid);

@@ -91,15 +91,20 @@ static void emit(Guest *guest, bool clear_posted) ON_BUS_THREAD
 	outbox_clear(&outbox);
 }
 
-static const char *error_name(const GError *error)
+const char *world_error_name(VmError error)
 {
 	static const char *const names[VM_ERROR_MAX] = {
 		[VM_ERROR_FAILED] = "Failed",
 		[VM_ERROR_INVALID_ARGS] = "InvalidArgs",
 		[VM_ERROR_UNKNOWN_OBJECT] = "UnknownObject",
+		[VM_ERROR_ACCESS_DENIED] = "AccessDenied",
 		[VM_ERROR_LIMIT_REACHED] = "LimitReached",
 		[VM_ERROR_INVALID_STATE] = "InvalidState",
+		[VM_ERROR_NOT_SUPPORTED] = "NotSupported",
+		[VM_ERROR_INVALID_CONFIG] = "InvalidConfig",
+		[VM_ERROR_VM_EXISTS] = "VMExists",
 		[VM_ERROR_STORAGE_FAILED] = "StorageFailed",
+		[VM_ERROR_NO_SUCH_VM] = "NoSuchVM",
 		[VM_ERROR_NO_SUCH_DEVICE] = "NoSuchDevice",
 		[VM_ERROR_QEMU_FAILED] = "QemuFailed",
 		[VM_ERROR_UNRESPONSIVE] = "Unresponsive",
@@ -108,10 +113,8 @@ static const char *error_name(const GError *error)
 		[VM_ERROR_CANCELLED] = "Cancelled",
 	};
 
-	if (!error)
-		return "ok";
-	g_assert_true(error->domain == VM_ERROR && names[error->code]);
-	return names[error->code];
+	g_assert_true((unsigned)error < VM_ERROR_MAX && names[error]);
+	return names[error];
 }
 
 static Call *call_of(World *world, uint64_t id)
@@ -127,12 +130,14 @@ static void take_operation(World *world, Operation *op_consume) ON_BUS_THREAD
 	g_autoptr(Operation) op = op_consume;
 	Guest *guest = guest_of(world, op->vm);
 	Call *call = call_of(world, op->entry.id);
-	g_autofree char *text = g_strdup_printf("%s:%s", op->type->member, error_name(op->error));
+	g_autofree char *text = g_strdup_printf(
+		"%s:%s", op->type->member, op->error ? world_error_name((VmError)op->error->code) : "ok");
 
 	/* What its VM shows comes first, whether it was kept back or not. */
 	emit(guest, false);
 	g_assert_cmpuint(call->n_replies, ==, 0);
-	g_assert_true(!op->error || !op->result);
+	g_assert_false(call->gone);
+	g_assert_true(!op->error || (op->error->domain == VM_ERROR && !op->result));
 	call->n_replies++;
 	call->error = g_steal_pointer(&op->error);
 	call->result = g_steal_pointer(&op->result);
@@ -211,6 +216,7 @@ bool world_try_call(
 	call = g_new0(Call, 1);
 	call->id = op->entry.id;
 	call->type = type;
+	call->vm = guest->vm;
 	call->fd = -1;
 	g_ptr_array_add(guest->world->calls, call);
 	*ret_call = call;
@@ -256,7 +262,7 @@ World *world_new(const WorldOptions *options)
 {
 	World *world = g_new0(World, 1);
 	EngineOptions engine_options = {
-		.qemu_binary = "/bin/false",
+		.qemu_binary = options && options->qemu_binary ? options->qemu_binary : "/bin/false",
 		.deadline_scale = options && options->deadline_scale > 0 ? options->deadline_scale : 1,
 		.max_workers = options && options->max_workers > 0 ? options->max_workers : 64,
 		.reserved_workers = options ? options->reserved_workers : 0,

@@ -26,13 +26,16 @@ typedef struct WorldOptions {
 	double deadline_scale; /* 0: 1 */
 	unsigned max_workers;  /* 0: 64 */
 	unsigned reserved_workers;
+	const char *qemu_binary; /* NULL: none that works */
 } WorldOptions;
 
 /* What a call has come to. */
 typedef struct Call {
 	uint64_t id;
 	const OperationType *type;
+	Vm *vm; /* borrowed */
 	unsigned n_replies;
+	bool gone; /* taken back, or lost: it must not come */
 	GError *error;
 	GVariant *result;
 	int fd;
@@ -92,6 +95,9 @@ void world_wait(World *world, Call *call) ON_BUS_THREAD;
 /* Waits, and asserts how it ended: VM_ERROR_MAX for success. */
 void world_expect(World *world, Call *call, VmError error) ON_BUS_THREAD;
 void world_expect_ok(World *world, Call *call) ON_BUS_THREAD;
+
+/* The contract's word for it. */
+const char *world_error_name(VmError error);
 
 /* ---- guests ---- */
 /* A VM that is off; `extra` adds to the definition (may be NULL). */
