@@ -1,0 +1,74 @@
+/* A watchdog that fires, on real QEMU, with each of its actions. The guest is a boot sector that arms an
+ * ib700 and halts. */
+#include <string.h>
+
+#include "fixture.h"
+
+/* cli; mov dx,0x443; mov al,0x0f (0 s); out dx,al; hlt; jmp to the hlt */
+static const unsigned char code[] = {0xfa, 0xba, 0x43, 0x04, 0xb0, 0x0f, 0xee, 0xf4, 0xeb, 0xfd};
+
+static const struct {
+	const char *action;
+	const char *event; /* what QEMU says of itself, after the WATCHDOG */
+	const char *state; /* NULL: it goes on as before */
+	const char *reason;
+} rows[] = {
+	{"none", NULL, NULL, NULL},
+	{"inject-nmi", NULL, NULL, NULL},
+	{"reset", "RESET", NULL, NULL},
+	{"shutdown", "POWERDOWN", NULL, NULL},
+	{"pause", "STOP", "'paused'", "'watchdog'"},
+	{"poweroff", NULL, "'off'", "'watchdog'"},
+};
+
+static void test_action(gconstpointer data)
+{
+	unsigned row = GPOINTER_TO_UINT(data);
+	FixtureOptions options = {.real_qemu = true};
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *web = NULL, *floppy = NULL, *keys = NULL, *glob = NULL;
+	char image[1440 * 1024] = {0};
+	gsize mark;
+
+	if (!g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE)) {
+		g_test_skip("there is no QEMU");
+		return;
+	}
+	f = fixture_new(&options);
+	memcpy(image, code, sizeof code);
+	image[510] = 0x55;
+	image[511] = (char)0xaa;
+	floppy = fixture_write(f, "floppy", image, sizeof image);
+	keys = g_strdup_printf(
+		"'Accelerator': <'tcg'>, 'MachineType': <'pc'>, 'Watchdog': <'ib700'>, 'OnWatchdog': <'%s'>, "
+		"'Disks': <[{'Device': <'floppy'>, 'Path': <'%s'>, 'Format': <'raw'>, 'ReadOnly': <true>}]>",
+		rows[row].action, floppy);
+	web = fixture_define(f, "web", NULL, keys);
+	mark = client_mark(f->client);
+	fixture_start_vm(f, web);
+	glob = g_strdup_printf("(*'WATCHDOG', *'action': <'%s'>*", rows[row].action);
+	mark = client_await(f->client, mark, web, "Event", glob);
+	if (rows[row].event) {
+		g_autofree char *event = g_strdup_printf("(*'%s', *", rows[row].event);
+
+		client_await(f->client, mark, web, "Event", event);
+	}
+	if (rows[row].state) {
+		client_await_property(f->client, web, "State", rows[row].state);
+		client_assert_property(f->client, web, "StateReason", rows[row].reason);
+	} else {
+		client_assert_property(f->client, web, "State", "'running'");
+	}
+	client_do(f->client, web, VM, "Kill", NULL);
+}
+
+int main(int argc, char **argv)
+{
+	fixture_init(&argc, &argv);
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *name = g_strconcat("/watchdog/", rows[i].action, NULL);
+
+		g_test_add_data_func(name, GUINT_TO_POINTER(i), test_action);
+	}
+	return g_test_run();
+}
