@@ -172,8 +172,8 @@ static void test_keys(void)
 	client_refused(c, web, VM, "SendKeys", g_variant_new_parsed("(['nokey'], @a{sv} {})"),
 		ROOST_ERROR("QemuFailed"), "*nokey*");
 	/* The firmware swallows keys until it has booted: they are sent until one has arrived. */
-	while (client_find(c, mark, client_mark(c), web, "StateChanged",
-		       "('running', '*', 'guest')") == client_mark(c)) {
+	while (client_find(c, mark, client_mark(c), web, "StateChanged", "('running', '*', 'guest')") ==
+		client_mark(c)) {
 		guint32 serial = client_send(c, web, VM, "SendKeys",
 			g_variant_new_parsed("(['q'], {'HoldTime': <uint64 20000>})"));
 
