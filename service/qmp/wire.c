@@ -332,35 +332,6 @@ GVariant *qmp_reply_to_variant(const QmpReply *reply)
 	return variant ? g_variant_ref_sink(variant) : NULL;
 }
 
-static bool reply_find(const QmpReply *reply, const char *key, JsonSlice *ret)
-{
-	return reply->text && reply->text[0] == '{' && json_find(reply->text, strlen(reply->text), key, ret);
-}
-
-bool qmp_reply_get_string(const QmpReply *reply, const char *key, char **ret_value)
-{
-	JsonSlice slice;
-	char *value;
-
-	if (!reply_find(reply, key, &slice))
-		return false;
-	value = json_slice_to_string(slice.value, slice.value_size);
-	if (!value)
-		return false;
-	*ret_value = value;
-	return true;
-}
-
-bool qmp_reply_get_bool(const QmpReply *reply, const char *key, bool *ret_value)
-{
-	JsonSlice slice;
-
-	if (!reply_find(reply, key, &slice) || (slice.value[0] != 't' && slice.value[0] != 'f'))
-		return false;
-	*ret_value = slice.value[0] == 't';
-	return true;
-}
-
 /* Host addresses in what guests and viewers cause would help who wants to break out. */
 static const char *const address_words[] = {"addr", "address", "ptr", "pointer", "hva"};
 

@@ -38,10 +38,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QmpReply, qmp_reply_free)
  * NULL when it can't be had as one. Not floating; the caller unrefs. */
 GVariant *qmp_reply_to_variant(const QmpReply *reply);
 
-/* Any thread: members of `return` when it is an object: false when absent or of another type. */
-bool qmp_reply_get_string(const QmpReply *reply, const char *key, char **ret_value);
-bool qmp_reply_get_bool(const QmpReply *reply, const char *key, bool *ret_value);
-
 /* Any thread: event data (raw text) as a{sv}, for the Event signal: strings cut at 4 KiB, host addresses left
  * out (keys named like an address or a pointer). Not floating. */
 GVariant *qmp_data_to_vardict(const char *data, size_t size);

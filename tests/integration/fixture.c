@@ -301,6 +301,26 @@ char *fixture_define(Fixture *fixture, const char *name, const char *script, con
 	return path;
 }
 
+#define SECTOR      512
+#define FLOPPY_SIZE (1440U * 1024)
+
+char *fixture_define_boot(Fixture *f, const char *name, const guint8 *code, gsize size, const char *more)
+{
+	g_autofree char *floppy = g_malloc0(FLOPPY_SIZE), *file = g_strdup_printf("%s.img", name),
+			*path = NULL, *config = NULL;
+
+	g_assert_cmpuint(size, <=, SECTOR - 2);
+	memcpy(floppy, code, size);
+	floppy[SECTOR - 2] = 0x55;
+	floppy[SECTOR - 1] = (char)0xaa;
+	path = fixture_write(f, file, floppy, FLOPPY_SIZE);
+	config = g_strdup_printf(
+		"'MachineType': <'pc'>, 'Accelerator': <'tcg'>, 'Disks': <[{'Path': <'%s'>, 'Format': "
+		"<'raw'>, 'Device': <'floppy'>}]>%s%s",
+		path, more ? ", " : "", more ? more : "");
+	return fixture_define(f, name, NULL, config);
+}
+
 void fixture_start_vm(Fixture *fixture, const char *path)
 {
 	client_do(fixture->client, path, VM, "Start", fixture_no_options());

@@ -110,6 +110,8 @@ char *fixture_write(Fixture *fixture, const char *name, const char *data, gsize 
 /* Defines a VM; its object. `script`: what its stand-in does (may be NULL); `config`: more keys, in
  * GVariant's text form without braces, or NULL. */
 char *fixture_define(Fixture *fixture, const char *name, const char *script, const char *config);
+/* A VM on real QEMU that boots this code from a floppy; `more` as `config` above. */
+char *fixture_define_boot(Fixture *f, const char *name, const guint8 *code, gsize size, const char *more);
 void fixture_start_vm(Fixture *fixture, const char *path);
 GVariant *fixture_no_options(void);
 

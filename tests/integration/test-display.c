@@ -147,8 +147,7 @@ static void test_keys(void)
 		0x75, 0xf4, 0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xeb, 0xfe};
 	FixtureOptions options = {.real_qemu = true};
 	g_autoptr(Fixture) f = NULL;
-	g_autofree char *web = NULL, *floppy = NULL, *keys = NULL;
-	char image[1440 * 1024] = {0};
+	g_autofree char *web = NULL;
 	Client *c;
 	gsize mark;
 
@@ -156,15 +155,7 @@ static void test_keys(void)
 		return;
 	f = fixture_new(&options);
 	c = f->client;
-	memcpy(image, code, sizeof code);
-	image[510] = 0x55;
-	image[511] = (char)0xaa;
-	floppy = fixture_write(f, "floppy", image, sizeof image);
-	keys = g_strdup_printf(
-		"'Accelerator': <'tcg'>, 'Display': <'vnc'>, 'MachineType': <'pc'>, 'Disks': <[{'Device': "
-		"<'floppy'>, 'Path': <'%s'>, 'Format': <'raw'>, 'ReadOnly': <true>}]>",
-		floppy);
-	web = fixture_define(f, "web", NULL, keys);
+	web = fixture_define_boot(f, "web", code, sizeof code, "'Display': <'vnc'>");
 	fixture_start_vm(f, web);
 	mark = client_mark(c);
 	client_refused(c, web, VM, "SendKeys", g_variant_new_parsed("(@as [], @a{sv} {})"),

@@ -4,9 +4,6 @@
 
 #include "fixture.h"
 
-#define SECTOR      512
-#define FLOPPY_SIZE (1440U * 1024)
-
 static Fixture *real(void)
 {
 	if (!g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE)) {
@@ -14,24 +11,6 @@ static Fixture *real(void)
 		return NULL;
 	}
 	return fixture_new(&(FixtureOptions){.real_qemu = true, .deadline_scale = 3});
-}
-
-/* A VM that boots this code. */
-static char *define_guest(Fixture *f, const char *name, const guint8 *code, gsize size, const char *more)
-{
-	g_autofree char *floppy = g_malloc0(FLOPPY_SIZE), *file = g_strdup_printf("%s.img", name),
-			*path = NULL, *config = NULL;
-
-	g_assert_cmpuint(size, <=, SECTOR - 2);
-	memcpy(floppy, code, size);
-	floppy[SECTOR - 2] = 0x55;
-	floppy[SECTOR - 1] = (char)0xaa;
-	path = fixture_write(f, file, floppy, FLOPPY_SIZE);
-	config = g_strdup_printf(
-		"'MachineType': <'pc'>, 'Accelerator': <'tcg'>, 'Disks': <[{'Path': <'%s'>, 'Format': "
-		"<'raw'>, 'Device': <'floppy'>}]>%s%s",
-		path, more ? ", " : "", more ? more : "");
-	return fixture_define(f, name, NULL, config);
 }
 
 static void assert_status(Fixture *f, const char *path, const char *status)
@@ -95,7 +74,7 @@ static void test_power_off(void)
 
 	if (!f)
 		return;
-	path = define_guest(f, "off", code, sizeof code, NULL);
+	path = fixture_define_boot(f, "off", code, sizeof code, NULL);
 	mark = client_mark(f->client);
 	fixture_start_vm(f, path);
 	client_await(f->client, mark, path, "StateChanged", "(*, 'off', 'guest')");
@@ -114,7 +93,7 @@ static void test_reset_loop(void)
 
 	if (!f)
 		return;
-	path = define_guest(f, "loop", code, sizeof code, NULL);
+	path = fixture_define_boot(f, "loop", code, sizeof code, NULL);
 	fixture_start_vm(f, path);
 	pid = fixture_pid(f, path);
 	position = client_mark(f->client);
@@ -138,7 +117,7 @@ static void test_flood(void)
 
 	if (!f)
 		return;
-	path = define_guest(f, "flood", code, sizeof code, "'Panic': <true>");
+	path = fixture_define_boot(f, "flood", code, sizeof code, "'Panic': <true>");
 	other = fixture_define(f, "other", NULL, "'Accelerator': <'tcg'>");
 	client_do(f->client, other, VM, "Start", g_variant_new_parsed("({'Paused': <true>},)"));
 	fixture_start_vm(f, path);

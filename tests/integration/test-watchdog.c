@@ -1,7 +1,5 @@
 /* A watchdog that fires, on real QEMU, with each of its actions. The guest is a boot sector that arms an
  * ib700 and halts. */
-#include <string.h>
-
 #include "fixture.h"
 
 /* cli; mov dx,0x443; mov al,0x0f (0 s); out dx,al; hlt; jmp to the hlt */
@@ -26,8 +24,7 @@ static void test_action(gconstpointer data)
 	unsigned row = GPOINTER_TO_UINT(data);
 	FixtureOptions options = {.real_qemu = true};
 	g_autoptr(Fixture) f = NULL;
-	g_autofree char *web = NULL, *floppy = NULL, *keys = NULL, *glob = NULL;
-	char image[1440 * 1024] = {0};
+	g_autofree char *web = NULL, *keys = NULL, *glob = NULL;
 	gsize mark;
 
 	if (!g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE)) {
@@ -35,15 +32,8 @@ static void test_action(gconstpointer data)
 		return;
 	}
 	f = fixture_new(&options);
-	memcpy(image, code, sizeof code);
-	image[510] = 0x55;
-	image[511] = (char)0xaa;
-	floppy = fixture_write(f, "floppy", image, sizeof image);
-	keys = g_strdup_printf(
-		"'Accelerator': <'tcg'>, 'MachineType': <'pc'>, 'Watchdog': <'ib700'>, 'OnWatchdog': <'%s'>, "
-		"'Disks': <[{'Device': <'floppy'>, 'Path': <'%s'>, 'Format': <'raw'>, 'ReadOnly': <true>}]>",
-		rows[row].action, floppy);
-	web = fixture_define(f, "web", NULL, keys);
+	keys = g_strdup_printf("'Watchdog': <'ib700'>, 'OnWatchdog': <'%s'>", rows[row].action);
+	web = fixture_define_boot(f, "web", code, sizeof code, keys);
 	mark = client_mark(f->client);
 	fixture_start_vm(f, web);
 	glob = g_strdup_printf("(*'WATCHDOG', *'action': <'%s'>*", rows[row].action);
