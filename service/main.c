@@ -222,6 +222,7 @@ static bool start_engine(Service *service) ON_BUS_THREAD
 	if (r < 0)
 		return complain(
 			"--state-dir=%s: can't be read: %s", service->options.state_dir, g_strerror(-r));
+	vm_adopt_transients(service->engine, service->registry);
 	vm_adopt_orphans(service->engine, is_loaded, service);
 	r = engine_start(service->engine);
 	if (r < 0)

@@ -24,6 +24,7 @@ struct Call {
 	Sender *sender; /* until it is answered */
 	GList sender_link;
 	bool begun, counted;
+	bool renames; /* a name is reserved for it */
 	uint32_t uid;
 
 	/* From begin() on. */
@@ -62,6 +63,8 @@ void call_reply_empty(Call *call) ON_BUS_THREAD;
 /* ValidateVM's answer; `problems` is of GError. */
 void call_reply_problems(Call *call, const GPtrArray *problems);
 bool call_count(Call *call, GError **error);
+/* Takes the VM's queued operations back that need QEMU and have a lower number; answers them Cancelled. */
+void calls_cancel_before(BusVm *bv, uint64_t kill_id) ON_BUS_THREAD;
 
 /* ---- the inbox ---- */
 void calls_operation_done(Bus *bus, Operation *op_consume) ON_BUS_THREAD;

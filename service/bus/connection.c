@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bus/autostart.h"
+#include "bus/bound.h"
 #include "bus/calls.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
@@ -174,6 +175,7 @@ int bus_open(const char *address, sd_event *loop, Engine *engine, Registry *regi
 		return r;
 	}
 	registry_foreach(registry, show_vm, bus);
+	bound_take_over(bus);
 	*ret_bus = bus;
 	return 0;
 }
@@ -248,8 +250,13 @@ void bus_finish(Bus *bus)
 
 static void drop_vm(Vm *vm, void *user)
 {
-	if (bus_vm_of(vm))
-		bus_vm_unref(bus_vm_of(vm));
+	BusVm *bv = bus_vm_of(vm);
+
+	assert_bus_thread(__func__);
+	if (!bv)
+		return;
+	bound_forget(bv);
+	bus_vm_unref(bv);
 }
 
 Bus *bus_free(Bus *bus)

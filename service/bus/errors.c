@@ -27,6 +27,7 @@ static const char *const names[VM_ERROR_MAX] = {
 	[VM_ERROR_TIMEOUT] = ROOST("Timeout"),
 	[VM_ERROR_BUSY] = ROOST("Busy"),
 	[VM_ERROR_CANCELLED] = ROOST("Cancelled"),
+	[VM_ERROR_CONFLICT] = ROOST("Conflict"),
 };
 
 const char *error_to_dbus_name(const GError *error)

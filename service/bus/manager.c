@@ -66,6 +66,7 @@ static int get_sequence(sd_bus *connection, const char *path, const char *interf
 static const sd_bus_vtable vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("DefineVM", SD_BUS_ARGS("a{sv}", config), SD_BUS_RESULT("o", vm), on_call, ANY),
+	SD_BUS_METHOD_WITH_ARGS("CreateVM", SD_BUS_ARGS("a{sv}", config, "a{sv}", options), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("ValidateVM", SD_BUS_ARGS("a{sv}", config), SD_BUS_RESULT("a(sss)", problems), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("GetVM", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("GetVMByPID", SD_BUS_ARGS("u", pid), SD_BUS_RESULT("o", vm), on_call, ANY),

@@ -5,6 +5,7 @@
 
 #include "bus/access.h"
 #include "bus/calls.h"
+#include "bus/definitions.h"
 #include "bus/errors.h"
 #include "bus/options.h"
 #include "bus/publish.h"
@@ -12,7 +13,7 @@
 #include "bus/variant.h"
 
 /* ---- arguments ---- */
-static bool refuse_arguments(int r, GError **error)
+bool member_refuse_arguments(int r, GError **error)
 {
 	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "arguments: can't be read: %s", g_strerror(-r));
 	return false;
@@ -30,18 +31,19 @@ bool member_read_options(sd_bus_message *message, const char *member, const Opti
 		return false;
 	}
 	if (r < 0)
-		return refuse_arguments(r, error);
+		return member_refuse_arguments(r, error);
 	if (!options_parse(dict, member, rows, n_rows, target, error))
 		return false;
 	*ret_dict = g_steal_pointer(&dict);
 	return true;
 }
 
-static bool read_text(Call *call, const char **ret_text, GError **error)
+bool member_read_text(Call *call, const char **ret_text, GError **error)
 {
 	int r = sd_bus_message_read_basic(call->message, 's', ret_text);
 
-	return r > 0 || refuse_arguments(r < 0 ? r : -ENXIO, error);
+	assert_bus_thread(__func__);
+	return r > 0 || member_refuse_arguments(r < 0 ? r : -ENXIO, error);
 }
 
 /* ---- what each does ---- */
@@ -148,7 +150,7 @@ static bool begin_cancel(Call *call, BusVm *bv, GError **error)
 	assert_bus_thread(__func__);
 	r = sd_bus_message_read_basic(call->message, 't', &id);
 	if (r < 0)
-		return refuse_arguments(r, error);
+		return member_refuse_arguments(r, error);
 	r = -ENOENT;
 	for (unsigned lane = 0; lane < VM_LANE_MAX && r == -ENOENT; lane++)
 		r = operation_cancel(bv->vm, lane, id);
@@ -168,57 +170,9 @@ static bool begin_cancel(Call *call, BusVm *bv, GError **error)
 	return false;
 }
 
-static bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
-{
-	OperationArgs args = {0};
-	int autostart;
-	int r = sd_bus_message_read_basic(call->message, 'b', &autostart);
-
-	if (r < 0)
-		return refuse_arguments(r, error);
-	args.set_autostart.autostart = autostart != 0;
-	return call_submit(call, bv, &operation_set_autostart, &args, error);
-}
-
-static bool begin_rename(Call *call, BusVm *bv, GError **error)
-{
-	g_autofree char *complaint = NULL;
-	OperationArgs args = {0};
-	const char *name;
-
-	assert_bus_thread(__func__);
-	if (!read_text(call, &name, error))
-		return false;
-	if (!vm_name_is_valid(name, &complaint)) {
-		g_set_error_literal(error, VM_ERROR, VM_ERROR_INVALID_CONFIG, complaint);
-		return false;
-	}
-	if (!registry_reserve_name(call->bus->registry, bv->vm, name, error))
-		return false;
-	args.rename.name = g_strdup(name);
-	if (call_submit(call, bv, &operation_rename, &args, error))
-		return true;
-	registry_settle_name(call->bus->registry, bv->vm, false);
-	return false;
-}
-
 static bool begin_inject_nmi(Call *call, BusVm *bv, GError **error)
 {
 	return begin_plain(call, bv, &operation_inject_nmi, error);
-}
-
-static bool begin_undefine(Call *call, BusVm *bv, GError **error)
-{
-	static const OptionRow rows[] = {{"Storage", 'b', 0, OPTION_NO_FLAG}};
-	g_autoptr(GVariant) dict = NULL;
-	OperationArgs args = {0};
-	bool storage = false;
-
-	if (!member_read_options(
-		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &storage, &dict, error))
-		return false;
-	args.undefine.storage = storage;
-	return call_submit(call, bv, &operation_undefine, &args, error);
 }
 
 static bool begin_open_console(Call *call, BusVm *bv, GError **error)
@@ -229,8 +183,9 @@ static bool begin_open_console(Call *call, BusVm *bv, GError **error)
 	const char *name;
 	bool read_only = false;
 
-	if (!read_text(call, &name, error) || !member_read_options(call->message, call->row->name, rows,
-						      G_N_ELEMENTS(rows), &read_only, &dict, error))
+	if (!member_read_text(call, &name, error) ||
+		!member_read_options(
+			call->message, call->row->name, rows, G_N_ELEMENTS(rows), &read_only, &dict, error))
 		return false;
 	args.open_console.console = g_strdup(name);
 	args.open_console.read_only = read_only;
@@ -243,7 +198,7 @@ static bool begin_open_display(Call *call, BusVm *bv, GError **error)
 	OperationArgs args = {0};
 	const char *kind;
 
-	if (!read_text(call, &kind, error) ||
+	if (!member_read_text(call, &kind, error) ||
 		!member_read_options(call->message, call->row->name, NULL, 0, NULL, &dict, error))
 		return false;
 	args.open_display.kind = g_strdup(kind);
@@ -258,8 +213,8 @@ static bool begin_screenshot(Call *call, BusVm *bv, GError **error)
 	const char *format;
 	uint32_t head = 0;
 
-	if (!read_text(call, &format, error) || !member_read_options(call->message, call->row->name, rows,
-							G_N_ELEMENTS(rows), &head, &dict, error))
+	if (!member_read_text(call, &format, error) || !member_read_options(call->message, call->row->name,
+							       rows, G_N_ELEMENTS(rows), &head, &dict, error))
 		return false;
 	args.screenshot.format = g_strdup(format);
 	args.screenshot.head = head;
@@ -279,7 +234,7 @@ static bool begin_send_keys(Call *call, BusVm *bv, GError **error)
 		return false;
 	}
 	if (r < 0)
-		return refuse_arguments(r, error);
+		return member_refuse_arguments(r, error);
 	if (!member_read_options(
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &hold_usec, &dict, error))
 		return false;
@@ -293,96 +248,16 @@ static bool begin_execute_qmp(Call *call, BusVm *bv, GError **error)
 	OperationArgs args = {0};
 	const char *command;
 
-	if (!read_text(call, &command, error))
+	if (!member_read_text(call, &command, error))
 		return false;
 	args.execute_qmp.command = g_strdup(command);
 	return call_submit(call, bv, &operation_execute_qmp, &args, error);
 }
 
-/* ---- DefineVM ---- */
-static bool read_config(Call *call, VmConfig **ret_config, GError **error)
-{
-	g_autoptr(GVariant) dict = NULL;
-	g_autofree char *complaint = NULL;
-	int r = variant_read(call->message, "a{sv}", 2 * VM_CONFIG_SIZE_MAX, &dict);
-
-	if (r == -EFBIG || r == -E2BIG) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_CONFIG,
-			"config: too %s, it may have %u KiB and %u levels", r == -EFBIG ? "large" : "deep",
-			VM_CONFIG_SIZE_MAX / 1024, VARIANT_DEPTH_MAX);
-		return false;
-	}
-	if (r < 0)
-		return refuse_arguments(r, error);
-	r = vm_config_new_from_variant(dict, ret_config, &complaint);
-	if (r < 0)
-		g_set_error(error, VM_ERROR,
-			r == -EOPNOTSUPP ? VM_ERROR_NOT_SUPPORTED : VM_ERROR_INVALID_CONFIG, "%s", complaint);
-	return r >= 0;
-}
-
-/* A definition that can't even be read has one problem. */
-static bool begin_validate(Call *call, BusVm *none, GError **error)
-{
-	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
-	g_autoptr(VmConfig) config = NULL;
-	g_autoptr(Vm) vm = NULL;
-	GError *problem = NULL;
-	OperationArgs args = {0};
-	BusVm *bv;
-
-	assert_bus_thread(__func__);
-	if (!read_config(call, &config, &problem)) {
-		if (g_error_matches(problem, VM_ERROR, VM_ERROR_INVALID_ARGS)) {
-			g_propagate_error(error, problem);
-			return false;
-		}
-		g_ptr_array_add(problems, problem);
-		call_reply_problems(call, problems);
-		return true;
-	}
-	if (call->bus->n_validating >= CALLS_VALIDATING_MAX) {
-		g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED, "ValidateVM: %u are under way already",
-			CALLS_VALIDATING_MAX);
-		return false;
-	}
-	vm = vm_new(call->bus->engine, g_steal_pointer(&config), call->uid, 1);
-	bv = bus_vm_new(call->bus, vm);
-	if (!call_submit(call, bv, &operation_validate, &args, error)) {
-		bus_vm_unref(bv);
-		return false;
-	}
-	call->bus->n_validating++;
-	return true;
-}
-
-static bool begin_define(Call *call, BusVm *none, GError **error)
-{
-	Bus *bus = call->bus;
-	g_autoptr(VmConfig) config = NULL;
-	g_autoptr(Vm) vm = NULL;
-	g_autofree char *name = NULL;
-	OperationArgs args = {0};
-	BusVm *bv;
-
-	assert_bus_thread(__func__);
-	if (!read_config(call, &config, error))
-		return false;
-	name = g_strdup(config->name);
-	vm = vm_new(bus->engine, g_steal_pointer(&config), call->uid, 1);
-	if (!registry_reserve(bus->registry, vm, name, error))
-		return false;
-	bv = bus_vm_new(bus, vm);
-	if (call_submit(call, bv, &operation_define, &args, error))
-		return true;
-	registry_remove(bus->registry, vm);
-	bus_vm_unref(bv);
-	return false;
-}
-
 /* ---- the table ---- */
 static const MemberRow members[] = {
 	{BUS_MANAGER, "DefineVM", ACCESS_CHANGE, .begin = begin_define},
+	{BUS_MANAGER, "CreateVM", ACCESS_CHANGE, .begin = begin_create},
 	{BUS_MANAGER, "ValidateVM", ACCESS_CHANGE, .begin = begin_validate},
 	{BUS_MANAGER, "GetVM", ACCESS_READ, .read = read_get_vm},
 	{BUS_MANAGER, "GetVMByPID", ACCESS_READ, .read = read_get_vm_by_pid},
@@ -401,6 +276,7 @@ static const MemberRow members[] = {
 	{BUS_VM, "Kill", ACCESS_CHANGE, .unlimited = true, .begin = begin_kill},
 	{BUS_VM, "CancelOperation", ACCESS_CHANGE, .unlimited = true, .begin = begin_cancel},
 	{BUS_VM, "GetConfig", ACCESS_READ, .read = read_get_config},
+	{BUS_VM, "Update", ACCESS_CHANGE, .begin = begin_update},
 	{BUS_VM, "Rename", ACCESS_CHANGE, .begin = begin_rename},
 	{BUS_VM, "SetAutostart", ACCESS_CHANGE, .begin = begin_set_autostart},
 	{BUS_VM, "Undefine", ACCESS_CHANGE, .begin = begin_undefine},
@@ -467,7 +343,7 @@ static bool find_vm(Call *call, BusVm **ret_bv, GError **error) ON_BUS_THREAD
 	const char *name;
 
 	if (call->row->by_name) {
-		if (!read_text(call, &name, error))
+		if (!member_read_text(call, &name, error))
 			return false;
 		*ret_bv = bus_vm_by_name(call->bus, name, error);
 		return *ret_bv != NULL;

@@ -27,6 +27,12 @@ typedef struct MemberRow {
 bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
 	void *target, GVariant **ret_dict, GError **error);
 
+/* A string argument, where the message stands; borrowed. */
+bool member_read_text(Call *call, const char **ret_text, GError **error);
+
+/* InvalidArgs: sd-bus can't read them. False. */
+bool member_refuse_arguments(int r, GError **error);
+
 /* Whether a large reply may be made now: not while the bus does not take what was sent before (a reader that
  * asks and does not read would make the service grow). */
 bool member_may_list(const Bus *bus, const char *member, GError **error);

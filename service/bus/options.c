@@ -7,20 +7,21 @@
 
 static const struct {
 	char type;
-	const char *words;
-} type_words[] = {
-	{'b', "a boolean"},
-	{'u', "a 32-bit count"},
-	{'t', "a 64-bit count"},
-	{'s', "a string"},
-	{'o', "an object path"},
+	const char *signature, *words;
+} types[] = {
+	{'b', "b", "a boolean"},
+	{'u', "u", "a 32-bit count"},
+	{'t', "t", "a 64-bit count"},
+	{'s', "s", "a string"},
+	{'o', "o", "an object path"},
+	{OPTION_STRINGS, "as", "an array of strings"},
 };
 
-static const char *type_to_words(char type)
+static unsigned find_type(char type)
 {
-	for (size_t i = 0; i < G_N_ELEMENTS(type_words); i++)
-		if (type_words[i].type == type)
-			return type_words[i].words;
+	for (unsigned i = 0; i < G_N_ELEMENTS(types); i++)
+		if (types[i].type == type)
+			return i;
 	g_assert_not_reached();
 }
 
@@ -50,12 +51,12 @@ static bool refuse_unknown(
 static bool put_value(GVariant *value, const OptionRow *row, void *target, GError **error)
 {
 	char *at = (char *)target + row->offset;
-	const char type[] = {row->type, '\0'};
+	unsigned type = find_type(row->type);
 
-	if (strcmp(g_variant_get_type_string(value), type) != 0) {
+	if (strcmp(g_variant_get_type_string(value), types[type].signature) != 0) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-			"options.%s: must be %s (%s), not of type %.*s", row->key, type_to_words(row->type),
-			type, SHOWN_MAX, g_variant_get_type_string(value));
+			"options.%s: must be %s (%s), not of type %.*s", row->key, types[type].words,
+			types[type].signature, SHOWN_MAX, g_variant_get_type_string(value));
 		return false;
 	}
 	switch (row->type) {
@@ -71,6 +72,9 @@ static bool put_value(GVariant *value, const OptionRow *row, void *target, GErro
 	case 's':
 	case 'o':
 		*(const char **)at = g_variant_get_string(value, NULL);
+		break;
+	case OPTION_STRINGS:
+		*(char ***)at = g_variant_dup_strv(value, NULL);
 		break;
 	default:
 		g_assert_not_reached();

@@ -10,11 +10,13 @@
 
 typedef struct OptionRow {
 	const char *key;
-	char type; /* b, t, u: bool, uint64_t, uint32_t; s, o: const char *, borrowed from the dictionary */
-	size_t offset;     /* of the value in the struct */
+	char type;     /* b, t, u: bool, uint64_t, uint32_t; s, o: const char *, borrowed from the dictionary;
+			  OPTION_STRINGS: char **, the caller g_strfreev()s */
+	size_t offset; /* of the value in the struct */
 	size_t set_offset; /* of a bool: whether it was given; or OPTION_NO_FLAG */
 } OptionRow;
 
+#define OPTION_STRINGS 'a' /* as */
 #define OPTION_NO_FLAG ((size_t)-1)
 
 /* `dict` is an a{sv}. The struct holds the defaults and is written to only for keys that were given. `member`

@@ -94,7 +94,7 @@ static uint64_t owner_uid_of(const VmPicture *p)
 
 static uint64_t persistent_of(const VmPicture *p)
 {
-	return true;
+	return p->view->persistent;
 }
 
 static uint64_t autostart_of(const VmPicture *p)
@@ -179,41 +179,6 @@ static bool same_last_exit(const VmPicture *a, const VmPicture *b)
 	return x->known == y->known && x->time_usec == y->time_usec && x->has_code == y->has_code &&
 	       x->has_signal == y->has_signal && x->code == y->code && x->signal == y->signal &&
 	       x->reason == y->reason && g_strcmp0(x->message, y->message) == 0;
-}
-
-/* Keys that are Roost's own business and not QEMU's: a change of them waits for nothing. */
-static bool is_own_key(const char *key)
-{
-	static const char *const own[] = {
-		"Name", "Description", "Autostart", "ShutdownTimeout", "Metadata", NULL};
-
-	return g_strv_contains(own, key);
-}
-
-char **properties_pending_changes(const VmView *view)
-{
-	g_autoptr(GVariant) defined = NULL, running = NULL;
-	g_autoptr(GPtrArray) keys = NULL;
-	GVariantIter iter;
-	const char *key;
-	GVariant *value;
-
-	if (!view->running_config || view->running_config == view->config)
-		return NULL;
-	defined = g_variant_ref_sink(vm_config_to_variant(view->config));
-	running = g_variant_ref_sink(vm_config_to_variant(view->running_config));
-	keys = g_ptr_array_new_with_free_func(g_free);
-	g_variant_iter_init(&iter, defined);
-	while (g_variant_iter_next(&iter, "{&sv}", &key, &value)) {
-		g_autoptr(GVariant) now = value, then = g_variant_lookup_value(running, key, NULL);
-
-		if (!is_own_key(key) && (!then || !g_variant_equal(now, then)))
-			g_ptr_array_add(keys, g_strdup(key));
-	}
-	if (keys->len == 0)
-		return NULL;
-	g_ptr_array_add(keys, NULL);
-	return (char **)g_ptr_array_free(g_steal_pointer(&keys), FALSE);
 }
 
 /* ---- the table ---- */

@@ -21,9 +21,6 @@ int properties_append_changed(sd_bus_message *message, const VmPicture *old, con
 /* About how many bytes all of them take in a message. */
 size_t properties_size(const VmPicture *picture);
 
-/* PendingChanges of a view, owned by the caller. */
-char **properties_pending_changes(const VmView *view);
-
 void vm_picture_clear(VmPicture *picture);
 
 /* CurrentOperation's keys, to an open a{sv}. */

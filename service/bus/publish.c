@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "bus/bound.h"
 #include "bus/calls.h"
 #include "bus/object-manager.h"
 #include "bus/properties.h"
@@ -133,7 +134,8 @@ static VmPicture next_picture(BusVm *bv, VmView *view)
 		view->running_config == old->view->running_config)
 		new.pending = g_strdupv(old->pending);
 	else if (new.view)
-		new.pending = view ? properties_pending_changes(view) : g_strdupv(old->pending);
+		new.pending = view ? vm_config_pending(view->config, view->running_config)
+				   : g_strdupv(old->pending);
 	calls_current(bv, &new.current, &new.n_queued);
 	new.current.sender = g_strdup(new.current.sender);
 	return new;
@@ -144,8 +146,11 @@ static bool is_running(const VmPicture *picture)
 	return picture->view && vm_state_is_active(picture->view->state);
 }
 
+/* What a batch tells of the VM's being there. */
+typedef enum Appearance { APPEARS_AS_BEFORE, APPEARS_NEW, APPEARS_GONE } Appearance;
+
 /* Installs the view and the overlay, and counts the VM. The old picture is the caller's. */
-static void install(BusVm *bv, VmView *view, PublishChange change, VmPicture *ret_old)
+static void install(BusVm *bv, VmView *view, Appearance appears, VmPicture *ret_old)
 {
 	Bus *bus = bv->bus;
 	VmPicture new = next_picture(bv, view);
@@ -154,11 +159,11 @@ static void install(BusVm *bv, VmView *view, PublishChange change, VmPicture *re
 	if (bv->exported && is_running(ret_old))
 		bus->n_running--;
 	bv->picture = new;
-	if (change == PUBLISH_NEW && !bv->exported) {
+	if (appears == APPEARS_NEW && !bv->exported) {
 		g_assert(bv->picture.view);
 		bv->exported = true;
 		bus->n_vms++;
-	} else if (change == PUBLISH_GONE && bv->exported) {
+	} else if (appears == APPEARS_GONE && bv->exported) {
 		bv->exported = false;
 		bus->n_vms--;
 	}
@@ -167,41 +172,61 @@ static void install(BusVm *bv, VmView *view, PublishChange change, VmPicture *re
 }
 
 /* The signals of a batch; returns how many. */
-static unsigned send_batch(BusVm *bv, const VmPicture *old, const Outbox *out, PublishChange change)
+static unsigned send_batch(BusVm *bv, const VmPicture *old, const Outbox *out, Appearance appears)
 	ON_BUS_THREAD
 {
-	unsigned n = change == PUBLISH_NEW ? 0 : send_properties(bv, old);
+	unsigned n = appears == APPEARS_NEW ? 0 : send_properties(bv, old);
 
-	if (change != PUBLISH_PLAIN) {
+	if (appears != APPEARS_AS_BEFORE) {
 		publish_manager(bv->bus);
-		send_interfaces(bv, change == PUBLISH_NEW);
-		send_vm_signal(bv, change == PUBLISH_NEW ? "VMNew" : "VMRemoved");
+		send_interfaces(bv, appears == APPEARS_NEW);
+		send_vm_signal(bv, appears == APPEARS_NEW ? "VMNew" : "VMRemoved");
 		n += 2;
 	}
 	for (unsigned i = 0; i < out->n_changes; i++, n++)
 		send_state_change(bv, &out->changes[i]);
 	for (const EventEntry *entry = out->events.head; entry; entry = entry->next, n++)
 		send_event(bv, entry);
-	if (change == PUBLISH_GONE)
+	if (appears == APPEARS_GONE)
 		history_forget(bv->bus->history, bv->path);
 	return n;
 }
 
 static void take_and_emit(BusVm *bv, bool clear_posted, PublishChange change) ON_BUS_THREAD
 {
+	Appearance appears = change == PUBLISH_NEW ? APPEARS_NEW : APPEARS_AS_BEFORE;
 	Outbox out;
 	VmPicture old;
 	unsigned n;
 
 	vm_take_outbox(bv->vm, clear_posted, &out);
-	install(bv, out.view, change, &old);
-	if (bv->exported || change == PUBLISH_GONE) {
-		n = send_batch(bv, &old, &out, change);
+	if (out.view && out.view->gone && bv->exported)
+		appears = APPEARS_GONE;
+	install(bv, out.view, appears, &old);
+	if (bv->exported || appears == APPEARS_GONE) {
+		n = send_batch(bv, &old, &out, appears);
 		if (n > 0)
 			limiter_charge(&bv->limiter, clock_monotonic_usec(), n);
 	}
+	if (appears == APPEARS_GONE) {
+		bound_forget(bv);
+		registry_remove(bv->bus->registry, bv->vm);
+		bus_vm_unref(bv);
+	}
 	vm_picture_clear(&old);
 	outbox_clear(&out);
+}
+
+void publish_new(BusVm *bv)
+{
+	Outbox none;
+	VmPicture old;
+
+	outbox_init(&none);
+	install(bv, NULL, APPEARS_NEW, &old);
+	send_batch(bv, &old, &none, APPEARS_NEW);
+	vm_picture_clear(&old);
+	publish_manager(bv->bus);
 }
 
 void publish_vm(BusVm *bv, PublishChange change)
@@ -216,7 +241,7 @@ void publish_overlay(BusVm *bv)
 
 	if (!bv->exported)
 		return;
-	install(bv, NULL, PUBLISH_PLAIN, &old);
+	install(bv, NULL, APPEARS_AS_BEFORE, &old);
 	send_properties(bv, &old);
 	vm_picture_clear(&old);
 }

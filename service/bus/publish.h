@@ -12,8 +12,7 @@
 
 typedef enum PublishChange {
 	PUBLISH_PLAIN,
-	PUBLISH_NEW,  /* the VM has just become visible */
-	PUBLISH_GONE, /* it has just ceased to be */
+	PUBLISH_NEW, /* the VM has just become visible */
 } PublishChange;
 
 int publish_init(Bus *bus);
@@ -22,8 +21,12 @@ void publish_done(Bus *bus);
 /* INBOX_POST: emits now or keeps back. Takes the post's reference. */
 void publish_post(Bus *bus, Vm *vm_consume) ON_BUS_THREAD;
 
-/* Before a reply: emits what there is, limit or not. */
+/* Before a reply: emits what there is, limit or not. A VM that its view calls gone is taken from the
+ * registry. */
 void publish_vm(BusVm *bv, PublishChange change) ON_BUS_THREAD;
+
+/* The VM has just become visible, with the view that is installed. */
+void publish_new(BusVm *bv) ON_BUS_THREAD;
 
 /* Emits what is kept back of this VM, and lets it be posted again: somebody waits for its next view. */
 void publish_kept(BusVm *bv) ON_BUS_THREAD;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus/bound.h"
 #include "util/log.h"
 
 struct Sender {
@@ -120,6 +121,7 @@ static int on_name_lost(sd_bus_message *message, void *userdata, sd_bus_error *e
 	sender = g_hash_table_lookup(bus->senders, name);
 	if (sender)
 		forget(sender, true);
+	bound_sender_left(bus, name);
 	return 0;
 }
 

@@ -54,8 +54,11 @@ typedef struct BusVm {
 	GQueue calls;  /* Call.vm_link: whose operations are not done, by number */
 	GQueue kills;  /* Call.vm_link: Kills */
 	Limiter limiter;
-	bool kept_back;  /* something waits in its outbox, and is still posted */
-	GList kept_link; /* Bus.kept */
+	bool kept_back;   /* something waits in its outbox, and is still posted */
+	GList kept_link;  /* Bus.kept */
+	char *bound_name; /* who ends it by leaving the bus; NULL: nobody */
+	GList bound_link; /* Bus.bound */
+	sd_bus_slot *bound_question;
 	uint64_t kept_until_usec;
 } BusVm;
 
@@ -93,6 +96,9 @@ struct Bus {
 
 	/* senders.c */
 	GHashTable *senders; /* unique name -> Sender */
+
+	/* bound.c */
+	GQueue bound; /* BusVm.bound_link */
 
 	/* publish.c */
 	GQueue kept; /* BusVm.kept_link */

@@ -47,7 +47,7 @@ BusVm *bus_vm_unref(BusVm *bv)
 	g_assert(bv->n_refs > 0);
 	if (--bv->n_refs > 0)
 		return NULL;
-	g_assert(!bv->kept_back && bv->calls.length == 0 && bv->kills.length == 0);
+	g_assert(!bv->kept_back && !bv->bound_name && bv->calls.length == 0 && bv->kills.length == 0);
 	bv->vm->bus_user = NULL;
 	vm_unref(bv->vm);
 	vm_picture_clear(&bv->picture);
@@ -110,6 +110,8 @@ static const sd_bus_vtable methods[] = {
 	SD_BUS_METHOD_WITH_ARGS("CancelOperation", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("GetConfig", SD_BUS_ARGS("a{sv}", options),
 		SD_BUS_RESULT("a{sv}", config, "t", revision), on_call, ANY),
+	SD_BUS_METHOD_WITH_ARGS("Update", SD_BUS_ARGS("a{sv}", changes, "a{sv}", options),
+		SD_BUS_RESULT("as", pending), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("Rename", SD_BUS_ARGS("s", name), SD_BUS_NO_RESULT, on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("SetAutostart", SD_BUS_ARGS("b", autostart), SD_BUS_NO_RESULT, on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("Undefine", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, on_call, ANY),

@@ -96,6 +96,18 @@ static int complain_unknown(const ConfigReader *reader, const char *name)
 	return config_reader_complain(reader, -EINVAL, bare, "unknown key");
 }
 
+int vm_config_check_key(const char *key, char **ret_complaint)
+{
+	ConfigReader reader = {.table = &config_vm_table, .where = "", .ret_complaint = ret_complaint};
+	const ConfigKey *row = config_table_find(&config_vm_table, key);
+
+	if (!row)
+		return complain_unknown(&reader, key);
+	if (!row->signature)
+		return config_reader_complain(&reader, -EOPNOTSUPP, key, "not supported by this version yet");
+	return 0;
+}
+
 static int check_required(const ConfigReader *reader)
 {
 	for (unsigned i = 0; i < reader->table->n_keys; i++)

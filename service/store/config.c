@@ -136,6 +136,14 @@ VmConfig *vm_config_with_name(const VmConfig *config, const char *name)
 	return copy;
 }
 
+VmConfig *vm_config_with_on_watchdog(const VmConfig *config, VmWatchdogAction action)
+{
+	VmConfig *copy = config_copy(config);
+
+	copy->on_watchdog = action;
+	return copy;
+}
+
 /* ---- giving it back ---- */
 static GVariant *table_to_variant(const ConfigTable *table, const void *object);
 

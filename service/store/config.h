@@ -190,12 +190,30 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmConfig, vm_config_unref)
  * contract that this version does not carry out yet -EFBIG      InvalidConfig: over VM_CONFIG_SIZE_MAX */
 int vm_config_new_from_variant(GVariant *dict, VmConfig **ret_config, char **ret_complaint);
 
+/* Any thread: the definition with whole values replaced by those of `changes` (an a{sv}, hostile) and the
+ * keys in `unset` (known ones) back at their defaults; the UUID can't change. As
+ * vm_config_new_from_variant(). */
+int vm_config_change(const VmConfig *config, GVariant *changes, const char *const *unset,
+	VmConfig **ret_config, char **ret_complaint);
+
+/* Any thread: whether a definition may have this key. 0; -EINVAL with *ret_complaint (a suggestion);
+ * -EOPNOTSUPP: in a later version. */
+int vm_config_check_key(const char *key, char **ret_complaint);
+
+/* Any thread. */
+bool vm_config_equal(const VmConfig *a, const VmConfig *b);
+
+/* Any thread: the keys, NULL-terminated, in which a QEMU that was started with `running` differs from
+ * `defined`; NULL: none. Keys that are none of QEMU's business are left out. The caller g_strfreev()s. */
+char **vm_config_pending(const VmConfig *defined, const VmConfig *running);
+
 /* Any thread: the whole definition, all defaults in, as DefineVM takes it. A floating reference. */
 GVariant *vm_config_to_variant(const VmConfig *config);
 
 /* Any thread: a copy with one thing changed. */
 VmConfig *vm_config_with_autostart(const VmConfig *config, bool autostart);
 VmConfig *vm_config_with_name(const VmConfig *config, const char *name);
+VmConfig *vm_config_with_on_watchdog(const VmConfig *config, VmWatchdogAction action);
 
 /* Any thread: whether the name is one (1-64 letters, digits, `._-`, first a letter or digit, not of a UUID's
  * form). With *ret_complaint set when it is not. */

@@ -9,7 +9,7 @@
 /* The text, NUL-terminated; the caller frees. */
 char *definition_to_json(const Definition *definition, size_t *ret_size);
 
-/* Fills *ret, whose config the caller owns then. Or with *ret_complaint set:
+/* Fills *ret, which the caller clears then. Or with *ret_complaint set:
  *  -EPROTONOSUPPORT a newer format version
  *  -EOPNOTSUPP      a key of the contract that this version does not carry out
  *  -EBADMSG, -E2BIG, -EFBIG, -EINVAL  damaged */

@@ -13,6 +13,12 @@
 
 #define DEFINITION_DEPTH_MAX 8
 
+void definition_clear(Definition *definition)
+{
+	g_clear_pointer(&definition->config, vm_config_unref);
+	g_clear_pointer(&definition->bound_to, g_free);
+}
+
 /* ---- writing ---- */
 char *definition_to_json(const Definition *definition, size_t *ret_size)
 {
@@ -25,6 +31,8 @@ char *definition_to_json(const Definition *definition, size_t *ret_size)
 	json_object_set_int_member(object, "FormatVersion", DEFINITION_FORMAT_VERSION);
 	json_object_set_int_member(object, "OwnerUID", definition->owner_uid);
 	json_object_set_int_member(object, "Revision", (gint64)definition->revision);
+	if (definition->bound_to)
+		json_object_set_string_member(object, "BoundTo", definition->bound_to);
 	json_object_set_member(object, "Config", json_gvariant_serialize(config));
 	json_node_take_object(root, object);
 	json_generator_set_root(generator, root);
@@ -168,9 +176,23 @@ static int read_number(
 	return 0;
 }
 
+static int read_bound_to(JsonObject *object, char **ret, char **ret_complaint)
+{
+	JsonNode *node = json_object_get_member(object, "BoundTo");
+
+	if (node && !is_string(node)) {
+		*ret_complaint = g_strdup("BoundTo: is not a string");
+		return -EINVAL;
+	}
+	*ret = node ? g_strdup(json_node_get_string(node)) : NULL;
+	return 0;
+}
+
 static int read_members(JsonObject *object, Definition *ret, char **ret_complaint)
 {
-	static const char *const known[] = {"FormatVersion", "OwnerUID", "Revision", "Config", NULL};
+	static const char *const known[] = {
+		"FormatVersion", "OwnerUID", "Revision", "BoundTo", "Config", NULL};
+	g_autofree char *bound_to = NULL;
 	gint64 version, owner_uid, revision;
 	JsonObjectIter iter;
 	const char *name;
@@ -199,9 +221,13 @@ static int read_members(JsonObject *object, Definition *ret, char **ret_complain
 	r = read_number(object, "Revision", 1, G_MAXINT64, &revision, ret_complaint);
 	if (r < 0)
 		return r;
+	r = read_bound_to(object, &bound_to, ret_complaint);
+	if (r < 0)
+		return r;
 	r = read_config(json_object_get_member(object, "Config"), &ret->config, ret_complaint);
 	if (r < 0)
 		return r;
+	ret->bound_to = g_steal_pointer(&bound_to);
 	ret->owner_uid = (uint32_t)owner_uid;
 	ret->revision = (uint64_t)revision;
 	return 0;

@@ -19,7 +19,12 @@ typedef struct Definition {
 	VmConfig *config;
 	uint32_t owner_uid;
 	uint64_t revision; /* 1 for a new one, +1 for each change */
+	/* Of a transient VM: whose leaving of the bus ends it, in bus/'s words; NULL: nobody's. */
+	char *bound_to;
 } Definition;
+
+void definition_clear(Definition *definition);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Definition, definition_clear)
 
 /* The opened, locked state folder. */
 typedef struct StateDir StateDir;
@@ -48,11 +53,13 @@ char *state_dir_path(const StateDir *dir, const char *uuid);
 int state_dir_remove(StateDir *dir, const char *uuid);
 
 /* ---- beside the definitions: state-dir-files.c ---- */
-/* The file of a VM's UEFI variables, `<state-dir>/nvram/<uuid>.fd`, copied from `template` (an absolute path,
- * a regular file) if there is none yet: durable when it returns 0. *ret_path: the caller frees. -EINVAL: in
- * its place is something else. */
-int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, char **ret_path);
-/* Durable when it returns 0, also when there was none. */
+/* The file of a VM's UEFI variables, `<state-dir>/nvram/<uuid>.fd`, or `<uuid>.secure.fd` for UEFI_SECURE:
+ * what one firmware trusts the other must not. Copied from `template` (an absolute path, a regular file) if
+ * there is none yet: durable when it returns 0. *ret_path: the caller frees. -EINVAL: in its place is
+ * something else. */
+int state_dir_make_nvram(
+	StateDir *dir, const char *uuid, VmFirmware firmware, const char *template, char **ret_path);
+/* All of a VM. Durable when it returns 0, also when there was none. */
 int state_dir_remove_nvram(StateDir *dir, const char *uuid);
 
 /* Which disk images Roost has made for a VM: `<state-dir>/images/<uuid>`. */
@@ -105,6 +112,19 @@ typedef struct ProcessRecord {
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);
 /* -ENOENT: none. A damaged record: -EBADMSG. */
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record);
+
+/* Definitions there: as the VM's QEMU has it; and, of a transient VM, which has none in the state folder, as
+ * it is. */
+typedef enum RuntimeDefinition {
+	RUNTIME_DEFINITION_RUNNING,
+	RUNTIME_DEFINITION_TRANSIENT,
+	RUNTIME_DEFINITION_MAX,
+} RuntimeDefinition;
+int runtime_dir_write_definition(
+	RuntimeDir *dir, const char *uuid, RuntimeDefinition which, const Definition *definition);
+/* -ENOENT: none. A damaged one, or one of another version of Roost: -EBADMSG. */
+int runtime_dir_read_definition(
+	RuntimeDir *dir, const char *uuid, RuntimeDefinition which, Definition *ret_definition);
 
 /* Calls `func` for the folder of each VM. 0 or a negative errno. */
 int runtime_dir_foreach(RuntimeDir *dir, void (*func)(const char *uuid, void *user), void *user);

@@ -4,6 +4,7 @@
  * temporary one beside it, whose name starts with FILE_TEMPORARY_PREFIX. Any thread, no lock held: all of it
  * blocks.
  */
+#include <errno.h>
 #include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,12 @@ int file_list_dir(int dir_fd, GPtrArray **ret_names);
  * on disk when it returns 0. A negative errno: what was there before is as it was (but when fsync of the
  * folder itself fails, after a crash either may be there), and no temporary file is left. */
 int file_replace_at(int dir_fd, const char *name, const char *data, size_t size, bool durable);
+
+/* Of a negative errno of opening and reading a file: there is something, but no regular file. */
+static inline bool file_is_something_else(int error)
+{
+	return error == -EINVAL || error == -ELOOP || error == -EISDIR || error == -ENXIO;
+}
 
 /* Removes what a crash left of file_replace_at(). */
 void file_remove_temporary(int dir_fd, const GPtrArray *names);

@@ -10,10 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/definition.h"
+#include "store/definition-json.h"
 #include "store/file.h"
 #include "util/fd.h"
 #include "util/json.h"
+#include "util/log.h"
 #include "util/thread.h"
 
 #define RECORD_NAME     "process"
@@ -211,6 +212,12 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 	return true;
 }
 
+/* Too large a file, or no regular one, is nothing of ours. */
+static bool is_foreign(int r)
+{
+	return r == -EFBIG || file_is_something_else(r);
+}
+
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record)
 {
 	autofd int fd = open_vm(dir, uuid, false);
@@ -222,14 +229,58 @@ int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *r
 	if (fd < 0)
 		return fd;
 	r = fd_read_file_at(fd, RECORD_NAME, RECORD_SIZE_MAX, &text, &size);
-	/* What is no regular file, or too large a one, is no record of ours. */
-	if (r == -EFBIG || r == -EINVAL || r == -EISDIR || r == -ELOOP || r == -ENXIO)
-		return -EBADMSG;
 	if (r < 0)
-		return r;
+		return is_foreign(r) ? -EBADMSG : r;
 	r = json_parse(text, size, RECORD_SIZE_MAX, 2, &root);
 	if (r < 0 || !JSON_NODE_HOLDS_OBJECT(root) || !parse_record(json_node_get_object(root), ret_record))
 		return -EBADMSG;
+	return 0;
+}
+
+/* ---- definitions ---- */
+static const char *const definition_names[RUNTIME_DEFINITION_MAX] = {
+	[RUNTIME_DEFINITION_RUNNING] = "running",
+	[RUNTIME_DEFINITION_TRANSIENT] = "transient",
+};
+
+int runtime_dir_write_definition(
+	RuntimeDir *dir, const char *uuid, RuntimeDefinition which, const Definition *definition)
+{
+	autofd int fd = open_vm(dir, uuid, false);
+	g_autofree char *text = NULL;
+	size_t size;
+
+	if (fd < 0)
+		return fd;
+	text = definition_to_json(definition, &size);
+	return file_replace_at(fd, definition_names[which], text, size, false);
+}
+
+int runtime_dir_read_definition(
+	RuntimeDir *dir, const char *uuid, RuntimeDefinition which, Definition *ret_definition)
+{
+	autofd int fd = open_vm(dir, uuid, false);
+	g_autofree char *text = NULL, *complaint = NULL;
+	g_auto(Definition) definition = {0};
+	size_t size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = fd_read_file_at(fd, definition_names[which], DEFINITION_JSON_MAX, &text, &size);
+	if (r < 0)
+		return is_foreign(r) ? -EBADMSG : r;
+	r = definition_from_json(text, size, &definition, &complaint);
+	if (r >= 0 && strcmp(definition.config->uuid, uuid) != 0) {
+		complaint = g_strdup("is another VM's");
+		r = -EBADMSG;
+	}
+	if (r < 0) {
+		log_warning("%s/%s/%s: %s", dir->path, uuid, definition_names[which], complaint);
+		return -EBADMSG;
+	}
+	*ret_definition = definition;
+	definition = (Definition){0};
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * What the state folder has of a VM beside its definition: `nvram/<uuid>.fd`, the variables of its UEFI
- * firmware, which QEMU writes to while the VM runs. It is named by the UUID, so a new name changes nothing.
+ * firmware, which QEMU writes to while the VM runs; each kind of firmware has its own. It is named by the
+ * UUID, so a new name changes nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,11 @@
 #define NVRAM_FOLDER   "nvram"
 #define NVRAM_SIZE_MAX (16 * 1024 * 1024)
 
+static const char *const nvram_suffixes[VM_FIRMWARE_MAX] = {
+	[VM_FIRMWARE_UEFI] = ".fd",
+	[VM_FIRMWARE_UEFI_SECURE] = ".secure.fd",
+};
+
 void state_dir_clean_files(const StateDir *dir)
 {
 	static const char *const folders[] = {NVRAM_FOLDER, STATE_DIR_IMAGES_FOLDER};
@@ -28,9 +34,10 @@ void state_dir_clean_files(const StateDir *dir)
 	}
 }
 
-int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, char **ret_path)
+int state_dir_make_nvram(
+	StateDir *dir, const char *uuid, VmFirmware firmware, const char *template, char **ret_path)
 {
-	g_autofree char *name = g_strconcat(uuid, ".fd", NULL);
+	g_autofree char *name = g_strconcat(uuid, nvram_suffixes[firmware], NULL);
 	g_autofree char *data = NULL;
 	autofd int fd = -1;
 	struct stat st;
@@ -60,15 +67,21 @@ int state_dir_make_nvram(StateDir *dir, const char *uuid, const char *template, 
 
 int state_dir_remove_nvram(StateDir *dir, const char *uuid)
 {
-	g_autofree char *name = g_strconcat(uuid, ".fd", NULL);
 	autofd int fd = -1;
+	bool removed = false;
 
 	if (!state_dir_uuid_is_normal(uuid))
 		return -EINVAL;
 	fd = file_open_dir_at(dir->root_fd, NVRAM_FOLDER, false);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	if (unlinkat(fd, name, 0) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	return fsync(fd) < 0 ? -errno : 0;
+	for (unsigned i = 0; i < VM_FIRMWARE_MAX; i++) {
+		g_autofree char *name = nvram_suffixes[i] ? g_strconcat(uuid, nvram_suffixes[i], NULL) : NULL;
+
+		if (name && unlinkat(fd, name, 0) == 0)
+			removed = true;
+		else if (name && errno != ENOENT)
+			return -errno;
+	}
+	return removed && fsync(fd) < 0 ? -errno : 0;
 }

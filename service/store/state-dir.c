@@ -122,11 +122,6 @@ static bool is_shortage(int error)
 }
 
 /* -EINVAL, -ELOOP, -EISDIR, -ENXIO: not a regular file. */
-static bool is_not_a_file(int error)
-{
-	return error == -EINVAL || error == -ELOOP || error == -EISDIR || error == -ENXIO;
-}
-
 /* 0; 1: there is nothing (more) to do with this file; or a negative errno. */
 static int read_definition(StateDir *dir, const char *name, Definition *ret)
 {
@@ -140,7 +135,7 @@ static int read_definition(StateDir *dir, const char *name, Definition *ret)
 		return 1;
 	if (is_shortage(r))
 		return r;
-	if (is_not_a_file(r)) {
+	if (file_is_something_else(r)) {
 		log_warning("%s/%s: not a regular file; left alone", dir->path, shown);
 		return 1;
 	}
@@ -203,7 +198,7 @@ int state_dir_load(StateDir *dir, DefinitionFunc func, void *user)
 			g_hash_table_insert(files_by_name, g_strdup(definition.config->name), g_strdup(name));
 			func(&definition, user);
 		}
-		vm_config_unref(definition.config);
+		definition_clear(&definition);
 	}
 	return 0;
 }

@@ -8,22 +8,25 @@
 
 #include "util/clock.h"
 #include "util/log.h"
+#include "vm/files.h"
 #include "vm/link.h"
 #include "vm/operation.h"
+#include "vm/registry.h"
 
-static VmHandoff *make_handoff(Vm *vm, QemuProcess *process_consume, const char *folder)
+static VmHandoff *make_handoff(
+	Vm *vm, const VmConfig *config, QemuProcess *process_consume, const char *folder)
 {
 	VmHandoff *handoff = vm_handoff_new(process_consume);
 
-	handoff->vm_name = g_strdup(vm->config->name);
+	handoff->vm_name = g_strdup(config->name);
 	handoff->qmp_path = g_strdup_printf("%s/qmp", folder);
-	handoff->n_consoles = vm->config->n_consoles;
-	handoff->console_fds = g_new(int, vm->config->n_consoles + 1);
-	handoff->console_paths = g_new0(char *, vm->config->n_consoles + 1);
-	for (unsigned i = 0; i < vm->config->n_consoles; i++) {
+	handoff->n_consoles = config->n_consoles;
+	handoff->console_fds = g_new(int, config->n_consoles + 1);
+	handoff->console_paths = g_new0(char *, config->n_consoles + 1);
+	for (unsigned i = 0; i < config->n_consoles; i++) {
 		handoff->console_fds[i] = -1;
 		handoff->console_paths[i] =
-			g_strdup_printf("%s/console-%s", folder, vm->config->consoles[i].name);
+			g_strdup_printf("%s/console-%s", folder, config->consoles[i].name);
 	}
 	return handoff;
 }
@@ -80,7 +83,23 @@ static void ended_meanwhile(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm_list(vm);
 }
 
-bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
+/* What the QEMU was started with. Without a record of it, it is taken to be what is defined now. */
+static VmConfig *recorded_config(Vm *vm, const VmConfig *defined)
+{
+	g_auto(Definition) definition = {0};
+	int r = runtime_dir_read_definition(
+		vm->engine->options.runtime_dir, vm->uuid, RUNTIME_DEFINITION_RUNNING, &definition);
+
+	if (r >= 0)
+		return g_steal_pointer(&definition.config);
+	log_vm(LOG_WARNING, defined->name, vm->uuid,
+		"what its QEMU was started with can't be read (%s): changes that wait for the next start "
+		"don't show",
+		g_strerror(-r));
+	return vm_config_ref((VmConfig *)defined);
+}
+
+int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 {
 	RuntimeDir *dir = vm->engine->options.runtime_dir;
 	g_autofree char *folder = NULL;
@@ -91,20 +110,21 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	r = runtime_dir_read_process(dir, vm->uuid, &record);
 	if (r >= 0) {
 		r = open_recorded(vm->uuid, &record, &process);
-		if (r == -ESRCH)
+		if (r == -ESRCH && vm->persistent)
 			ended_meanwhile(vm);
 	}
+	if (r == -ENOENT || r == -ESRCH)
+		return 0;
 	if (r < 0) {
-		if (r != -ENOENT && r != -ESRCH)
-			log_vm(LOG_WARNING, vm->config->name, vm->uuid,
-				"the record of its process can't be used: %s", g_strerror(-r));
-		return false;
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "the record of its process can't be used: %s",
+			g_strerror(-r));
+		return r;
 	}
 	folder = runtime_dir_vm_path(dir, vm->uuid);
 	vm->epoch = record.epoch;
 	vm->pid = (uint32_t)process->pid;
 	vm->accelerator = record.accelerator;
-	vm->running_config = vm_config_ref(vm->config);
+	vm->running_config = recorded_config(vm, vm->config);
 	vm->responsive = false;
 	vm->unresponsive_since_usec = clock_realtime_usec();
 	vm->state = vm->shown_state = VM_STATE_RUNNING;
@@ -114,8 +134,56 @@ bool vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->claims_owner = claim_recorded(vm->engine, vm->config->name, &record);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	log_vm(LOG_INFO, vm->config->name, vm->uuid, "its QEMU (process %u) still runs", vm->pid);
-	vm_hand_over(vm, make_handoff(vm, g_steal_pointer(&process), folder));
-	return true;
+	vm_hand_over(vm, make_handoff(vm, vm->running_config, g_steal_pointer(&process), folder));
+	return 1;
+}
+
+/* ---- transient VMs: they are where their QEMU is ---- */
+typedef struct Transients {
+	Engine *engine;
+	Registry *registry;
+} Transients;
+
+static void load_transient(const char *uuid, void *user)
+{
+	const Transients *transients = user;
+	g_auto(Definition) definition = {0};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(Vm) vm = NULL;
+	int r;
+
+	assert_bus_thread(__func__);
+	if (runtime_dir_read_definition(transients->engine->options.runtime_dir, uuid,
+		    RUNTIME_DEFINITION_TRANSIENT, &definition) < 0)
+		return;
+	vm = vm_new(transients->engine, vm_config_ref(definition.config), definition.owner_uid,
+		definition.revision);
+	vm_make_transient(vm, definition.bound_to);
+	if (!registry_reserve(transients->registry, vm, definition.config->name, &error)) {
+		log_error("%s: not taken over: %s", definition.config->name, error->message);
+		return;
+	}
+	r = vm_adopt_process(vm);
+	if (r > 0) {
+		registry_publish(transients->registry, vm);
+		return;
+	}
+	registry_remove(transients->registry, vm);
+	/* One of which it can't be told stays on record, to be looked at. */
+	if (r == 0) {
+		log_vm(LOG_WARNING, definition.config->name, uuid,
+			"a transient VM; its QEMU ended while the service was down");
+		vm_files_remove_transient(vm);
+	}
+}
+
+void vm_adopt_transients(Engine *engine, Registry *registry)
+{
+	Transients transients = {.engine = engine, .registry = registry};
+	int r = runtime_dir_foreach(engine->options.runtime_dir, load_transient, &transients);
+
+	if (r < 0)
+		log_warning("The run-time folder can't be read: %s", g_strerror(-r));
 }
 
 /* ---- QEMUs of no VM ---- */

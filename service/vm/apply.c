@@ -73,6 +73,7 @@ VmView *vm_make_view(Vm *vm)
 	view->pid = vm->pid;
 	view->owner_uid = vm->owner_uid;
 	view->revision = vm->revision;
+	view->persistent = vm->persistent;
 	view->last_exit = vm->last_exit;
 	view->last_exit.message = g_strdup(vm->last_exit.message);
 	view->gone = vm->gone;
@@ -265,12 +266,13 @@ static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm-
 		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
 }
 
-static VmState state_after_exit(Vm *vm, bool killed, VmReason *ret_reason) REQUIRES(vm->lock)
+/* `kill_reason`: VM_REASON_MAX if it was not killed. */
+static VmState state_after_exit(Vm *vm, VmReason kill_reason, VmReason *ret_reason) REQUIRES(vm->lock)
 {
 	const VmLastExit *last = &vm->last_exit;
 
-	if (killed || vm->hints.force_killed) {
-		*ret_reason = VM_REASON_KILLED;
+	if (kill_reason != VM_REASON_MAX || vm->hints.force_killed) {
+		*ret_reason = kill_reason != VM_REASON_MAX ? kill_reason : VM_REASON_KILLED;
 		return VM_STATE_OFF;
 	}
 	*ret_reason = VM_REASON_QEMU_EXIT;
@@ -305,12 +307,11 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	g_autofree char *code = qmp_data_get(entry->data, entry->data_size, "code");
 	g_autofree char *signal = qmp_data_get(entry->data, entry->data_size, "signal");
 	char *words;
-	VmReason reason;
+	VmReason reason, kill_reason;
 	VmState state;
-	bool killed;
 
 	leaf_lock(&vm->mail.mutex);
-	killed = vm->mail.killed;
+	kill_reason = vm->mail.killed ? vm->mail.kill_reason : VM_REASON_MAX;
 	words = g_steal_pointer(&vm->mail.last_words);
 	leaf_unlock(&vm->mail.mutex);
 
@@ -324,8 +325,10 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 		.signal = atoi(signal),
 		.message = words ? words : g_strdup(""),
 	};
-	state = state_after_exit(vm, killed, &reason);
-	vm->last_exit.reason = vm->state == VM_STATE_STARTING && !killed ? VM_REASON_START_FAILED : reason;
+	state = state_after_exit(vm, kill_reason, &reason);
+	vm->last_exit.reason = vm->state == VM_STATE_STARTING && kill_reason == VM_REASON_MAX
+				       ? VM_REASON_START_FAILED
+				       : reason;
 	forget_process(vm);
 	if (vm->hints.holds_state)
 		vm_release_state(vm);

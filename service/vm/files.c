@@ -14,6 +14,7 @@
 #include "qemu/image.h"
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "vm/disks.h"
 
 #define IMAGE_USEC (10 * USEC_PER_SEC)
@@ -26,11 +27,41 @@ bool vm_files_prepare_firmware(Vm *vm, const VmConfig *config, char **ret_path, 
 	*ret_path = NULL;
 	if (!template)
 		return true;
-	r = state_dir_make_nvram(vm->engine->options.state_dir, config->uuid, template, ret_path);
+	r = state_dir_make_nvram(
+		vm->engine->options.state_dir, config->uuid, config->firmware, template, ret_path);
 	if (r < 0)
 		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED,
 			"Firmware: its variables can't be stored: %s", g_strerror(-r));
 	return r >= 0;
+}
+
+int vm_files_write_definition(Vm *vm, const VmConfig *config, uint64_t revision)
+{
+	Definition definition = {.config = (VmConfig *)config,
+		.owner_uid = vm->owner_uid,
+		.revision = revision,
+		.bound_to = vm->bound_to};
+
+	if (vm->persistent)
+		return state_dir_write(vm->engine->options.state_dir, config, vm->owner_uid, revision);
+	return runtime_dir_write_definition(
+		vm->engine->options.runtime_dir, vm->uuid, RUNTIME_DEFINITION_TRANSIENT, &definition);
+}
+
+static void warn_if_left(Vm *vm, int r, const char *what)
+{
+	if (r < 0)
+		log_warning("VM %s: %s left: %s", vm->uuid, what, g_strerror(-r));
+}
+
+void vm_files_remove_transient(Vm *vm)
+{
+	StateDir *dir = vm->engine->options.state_dir;
+
+	warn_if_left(vm, state_dir_remove_nvram(dir, vm->uuid), "its firmware's variables are");
+	warn_if_left(vm, state_dir_forget_images(dir, vm->uuid), "the record of its images is");
+	warn_if_left(
+		vm, runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid), "run-time files are");
 }
 
 /* ---- images ---- */

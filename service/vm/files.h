@@ -3,6 +3,13 @@
  * storage. */
 #include "vm/checks.h"
 
+/* Where the VM's definition is kept: durable for a persistent VM, in the run-time folder for a transient one,
+ * which must have one there. 0 or a negative errno. */
+int vm_files_write_definition(Vm *vm, const VmConfig *config, uint64_t revision);
+
+/* All that there is of a transient VM but images; what can't be removed is logged. */
+void vm_files_remove_transient(Vm *vm);
+
 /* The file of the firmware's variables, made if there is none; NULL for a firmware without. *ret_path: the
  * caller frees. */
 bool vm_files_prepare_firmware(Vm *vm, const VmConfig *config, char **ret_path, GError **error);

@@ -5,6 +5,7 @@
  * is forgotten there.
  */
 #include "util/log.h"
+#include "vm/files.h"
 #include "vm/link.h"
 #include "vm/operation.h"
 #include "vm/vm.h"
@@ -58,18 +59,34 @@ void vm_start_internal(Vm *vm)
 		internal_slot_give(vm->engine);
 }
 
+void vm_want_cleanup(Vm *vm)
+{
+	if (lane_want(&vm->lanes[VM_LANE_QMP], VM_WANT_CLEANUP))
+		vm_start_internal(vm);
+}
+
 void vm_run_internal(Vm *vm, unsigned bits)
 {
 	bool clean;
 	int r;
 
+	if (!(bits & VM_WANT_CLEANUP))
+		return;
 	/* A Start may have been quicker than this, or the VM's UUID may be another's by now. From here on no
 	 * Start can run: this is the lane's current entry. */
 	vm_lock(vm);
-	clean = (bits & VM_WANT_CLEANUP) && vm->pid == 0 && !vm->gone;
+	clean = vm->pid == 0 && !vm->gone;
 	vm_unlock(vm);
 	if (!clean)
 		return;
+	if (!vm->persistent) {
+		vm_files_remove_transient(vm);
+		vm_lock(vm);
+		vm->gone = true;
+		vm->dirty = true;
+		vm_unlock(vm);
+		return;
+	}
 	r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
 	if (r < 0)
 		log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));

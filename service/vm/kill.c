@@ -7,13 +7,16 @@
 
 #include "vm/vm.h"
 
-uint64_t vm_kill(Vm *vm, uint64_t before)
+uint64_t vm_kill(Vm *vm, uint64_t before, VmReason reason)
 {
 	uint64_t n_exits = 0;
 
 	leaf_lock(&vm->mail.mutex);
 	if (vm->mail.kill_before < before)
 		vm->mail.kill_before = before;
+	/* The first one counts while it is under way. */
+	if (!vm->mail.killed || !vm->mail.process)
+		vm->mail.kill_reason = reason;
 	for (unsigned i = 0; i < VM_LANE_MAX; i++)
 		if (vm->mail.waiters[i] && vm->mail.waiters[i]->cancellable &&
 			vm->mail.waiters[i]->operation_id < before) {

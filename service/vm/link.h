@@ -39,8 +39,8 @@ void vm_link_drop(Vm *vm) ON_EVENT_THREAD;
 
 /* Before threads start: if a QEMU that an earlier roostd started for this VM still lives, takes it over: the
  * VM counts as running (StateReason `resync`) and not responsive until its monitor has been reached and
- * asked. True: there is one. */
-bool vm_adopt_process(Vm *vm);
+ * asked. 1: there is one. 0: none was recorded, or it has ended. A negative errno: it can't be told. */
+int vm_adopt_process(Vm *vm);
 /* Before threads start, after all VMs were loaded: QEMUs that an earlier roostd started for VMs that are not
  * defined any more (a damaged file, an older backup) are named in the log, and their images claimed; folders
  * without a process are removed. */

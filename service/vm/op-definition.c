@@ -5,17 +5,20 @@
 #include <errno.h>
 
 #include "util/log.h"
+#include "vm/files.h"
 #include "vm/operation.h"
 
 static void set_storage_error(const Operation *op, int r, const char *what, GError **error)
 {
-	g_autofree char *path = state_dir_path(op->vm->engine->options.state_dir, op->vm->uuid);
+	const EngineOptions *options = &op->vm->engine->options;
+	g_autofree char *path = op->vm->persistent ? state_dir_path(options->state_dir, op->vm->uuid)
+						   : runtime_dir_vm_path(options->runtime_dir, op->vm->uuid);
 
 	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: the definition can't be %s: %s", path,
 		what, g_strerror(-r));
 }
 
-/* Writes a definition, the lock released. */
+/* Writes a definition, the lock released; a transient VM's is not durable. */
 static bool write_definition(Operation *op, const VmConfig *config, uint64_t revision, GError **error)
 	REQUIRES(op->vm->lock)
 {
@@ -25,7 +28,7 @@ static bool write_definition(Operation *op, const VmConfig *config, uint64_t rev
 	if (!operation_commit(op, error))
 		return false;
 	operation_block(op);
-	r = state_dir_write(vm->engine->options.state_dir, config, vm->owner_uid, revision);
+	r = vm_files_write_definition(vm, config, revision);
 	if (!operation_unblock(op, error))
 		return false;
 	if (r < 0)
@@ -41,8 +44,7 @@ static bool run_define(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	return true;
 }
 
-/* Writes a changed definition, which is the VM's from then on. */
-static bool change_definition(Operation *op, VmConfig *changed_consume, GError **error) REQUIRES(op->vm->lock)
+bool operation_change_definition(Operation *op, VmConfig *changed_consume, GError **error)
 {
 	g_autoptr(VmConfig) changed = changed_consume;
 	Vm *vm = op->vm;
@@ -61,10 +63,16 @@ static bool run_set_autostart(Operation *op, GError **error) REQUIRES(op->vm->lo
 	Vm *vm = op->vm;
 	g_autoptr(VmConfig) changed = NULL;
 
+	if (!vm->persistent) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"%s: the VM '%s' is transient: it is not there when the host starts",
+			op->type->member, vm->config->name);
+		return false;
+	}
 	if (vm->config->autostart == op->args.set_autostart.autostart)
 		return true;
 	changed = vm_config_with_autostart(vm->config, op->args.set_autostart.autostart);
-	return change_definition(op, g_steal_pointer(&changed), error);
+	return operation_change_definition(op, g_steal_pointer(&changed), error);
 }
 
 /* The name is reserved already, and given up by the bus thread if this fails. */
@@ -76,7 +84,7 @@ static bool run_rename(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (g_str_equal(vm->config->name, op->args.rename.name))
 		return true;
 	changed = vm_config_with_name(vm->config, op->args.rename.name);
-	return change_definition(op, g_steal_pointer(&changed), error);
+	return operation_change_definition(op, g_steal_pointer(&changed), error);
 }
 
 static void clear_rename(OperationArgs *args)

@@ -24,6 +24,7 @@
 /* What is to be started, once it has been looked at. */
 typedef struct Plan {
 	VmConfig *config; /* a reference */
+	uint64_t revision;
 	StartFacts facts;
 	char *nvram_path; /* or NULL */
 } Plan;
@@ -48,17 +49,17 @@ static void undo_claims(Operation *op) REQUIRES(op->vm->lock)
 static void undo_state(Operation *op) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
-	bool killed;
+	VmReason reason;
 
 	leaf_lock(&vm->mail.mutex);
-	killed = vm->mail.kill_before > op->entry.id;
+	reason = vm->mail.kill_before > op->entry.id ? vm->mail.kill_reason : VM_REASON_START_FAILED;
 	leaf_unlock(&vm->mail.mutex);
 	if (vm->pid != 0) {
 		/* It would not die in time. Its exit ends this. */
 		vm->hints.off_reason = VM_REASON_START_FAILED;
 		vm_set_state(op->vm, VM_STATE_STOPPING, VM_REASON_START_FAILED, true);
 	} else if (vm->state == VM_STATE_STARTING) {
-		vm_set_state(op->vm, VM_STATE_OFF, killed ? VM_REASON_KILLED : VM_REASON_START_FAILED, true);
+		vm_set_state(op->vm, VM_STATE_OFF, reason, true);
 	}
 }
 
@@ -180,6 +181,23 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 	return true;
 }
 
+/* As it is run, so that a later roostd knows what this QEMU has, whatever was changed since; and a transient
+ * VM, which is written down nowhere else. */
+static bool record_definitions(Operation *op, const Plan *plan, GError **error)
+{
+	Vm *vm = op->vm;
+	Definition definition = {
+		.config = plan->config, .owner_uid = vm->owner_uid, .revision = plan->revision};
+	int r = runtime_dir_write_definition(
+		vm->engine->options.runtime_dir, vm->uuid, RUNTIME_DEFINITION_RUNNING, &definition);
+
+	if (r >= 0 && !vm->persistent)
+		r = vm_files_write_definition(vm, plan->config, plan->revision);
+	if (r < 0)
+		set_folder_error(op, r, error);
+	return r >= 0;
+}
+
 static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **error)
 {
 	Engine *engine = op->vm->engine;
@@ -272,7 +290,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
-	spawned = make_sockets(op, plan->config, &launch, error) &&
+	spawned = make_sockets(op, plan->config, &launch, error) && record_definitions(op, plan, error) &&
 		  record_process(op, NULL, plan, epoch, error) && spawn(op, plan, &launch, error);
 	recorded = spawned && record_process(op, launch.handoff->process, plan, epoch, error);
 	operation_retake(op);
@@ -293,9 +311,9 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	return recorded;
 }
 
-static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
+static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
-	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config)};
+	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config), .revision = op->vm->revision};
 	Vm *vm = op->vm;
 	bool paused = op->args.start.paused;
 
@@ -304,8 +322,8 @@ static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		operation_wait_exit(op);
 	if (vm_state_is_active(vm->state)) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"Start: the VM '%s' is %s (QEMU is process %u); this needs off", vm->config->name,
-			vm_state_to_string(vm->state), vm->pid);
+			"%s: the VM '%s' is %s (QEMU is process %u); this needs off", op->type->member,
+			vm->config->name, vm_state_to_string(vm->state), vm->pid);
 		return false;
 	}
 	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
@@ -319,6 +337,43 @@ static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, VM_REASON_USER, true);
 	return true;
 }
+
+static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
+{
+	/* Behind the end of its QEMU, and before it is gone itself. */
+	if (!op->vm->persistent && !vm_state_is_active(op->vm->state)) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"%s: the VM '%s' is transient: it can't be started again", op->type->member,
+			op->vm->config->name);
+		return false;
+	}
+	return start(op, error);
+}
+
+/* ---- a transient VM ---- */
+/* One whose QEMU would not die goes with its exit. */
+static void create_failed(Operation *op) REQUIRES(op->vm->lock)
+{
+	Vm *vm = op->vm;
+
+	if (vm->pid != 0 || vm->gone)
+		return;
+	operation_release(op);
+	vm_files_remove_transient(vm);
+	operation_retake(op);
+	vm->gone = true;
+	vm->dirty = true;
+}
+
+const OperationType operation_create = {
+	.member = "CreateVM",
+	.lane = VM_LANE_QMP,
+	.deadline = DEADLINE_START,
+	.needs_qemu = true,
+	.makes_qemu = true,
+	.run = start,
+	.failed = create_failed,
+};
 
 const OperationType operation_start = {
 	.member = "Start",

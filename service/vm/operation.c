@@ -104,6 +104,8 @@ static void run_operation(Operation *op)
 	if (!may_begin(op, &op->error) || !op->type->run(op, &op->error)) {
 		if (!op->lost)
 			undo(op);
+		if (!op->lost && op->type->failed)
+			op->type->failed(op);
 		if (!op->error)
 			g_set_error(&op->error, VM_ERROR, VM_ERROR_FAILED, "%s: failed", op->type->member);
 	}

@@ -38,6 +38,12 @@ typedef union OperationArgs {
 		char *name; /* owned; valid */
 	} rename;
 	struct {
+		GVariant *changes; /* a reference: a{sv}, as it came */
+		char **unset;      /* owned; known keys */
+		bool has_revision, renames;
+		uint64_t revision; /* what the caller has read */
+	} update;
+	struct {
 		char **keys; /* owned */
 		uint64_t hold_usec;
 	} send_keys;
@@ -58,12 +64,16 @@ typedef struct OperationType {
 	bool (*run)(Operation *op, GError **error); /* REQUIRES(op->vm->lock) */
 	void (*clear_args)(OperationArgs *args);    /* or NULL */
 	bool makes_qemu; /* Start: one that does not answer is none of its business */
+	/* Of one that failed, after all has been undone, and even if it never began; REQUIRES(op->vm->lock).
+	 * Or NULL. Not called when it lost its place. */
+	void (*failed)(Operation *op);
 } OperationType;
 
-extern const OperationType operation_define, operation_undefine, operation_set_autostart, operation_start,
-	operation_shutdown, operation_reboot, operation_reset, operation_pause, operation_resume,
-	operation_open_console, operation_execute_qmp, operation_rename, operation_validate,
-	operation_inject_nmi, operation_send_keys, operation_open_display, operation_screenshot;
+extern const OperationType operation_define, operation_create, operation_undefine, operation_set_autostart,
+	operation_start, operation_shutdown, operation_reboot, operation_reset, operation_pause,
+	operation_resume, operation_open_console, operation_execute_qmp, operation_rename, operation_validate,
+	operation_update, operation_inject_nmi, operation_send_keys, operation_open_display,
+	operation_screenshot;
 
 typedef void (*UndoFunc)(Operation *op);
 
@@ -167,6 +177,10 @@ void operation_push_undo(Operation *op, UndoFunc func);
 /* Any thread, with a slot of the internal operations: finds the QMP lane, whose current entry is the internal
  * one, a worker. False: there is none to be had; the work is put back, the slot still held. */
 bool operation_run_internal_lane(Vm *vm);
+
+/* Commits, and stores a changed definition, which is the VM's from then on. op-definition.c. */
+bool operation_change_definition(Operation *op, VmConfig *changed_consume, GError **error)
+	REQUIRES(op->vm->lock);
 
 /* ---- helpers for the families (operation.c) ---- */
 /* InvalidState: "it is off, Pause needs running". */

@@ -27,6 +27,10 @@ void registry_publish(Registry *registry, Vm *vm) ON_BUS_THREAD;
 /* Removes it, reserved or visible, and drops the reference. */
 void registry_remove(Registry *registry, Vm *vm) ON_BUS_THREAD;
 
+/* Before threads start, after all persistent VMs were loaded: the transient VMs of an earlier roostd whose
+ * QEMUs still live are taken over and published; of the others, what is left is removed. adopt.c. */
+void vm_adopt_transients(Engine *engine, Registry *registry) ON_BUS_THREAD;
+
 /* By name, or by UUID (dashed or 32 hex digits, any case). Borrowed; NULL with VM_ERROR_NO_SUCH_VM (a
  * suggestion for a name that is nearly right). Visible VMs only. */
 Vm *registry_find(Registry *registry, const char *name_or_uuid, GError **error) ON_BUS_THREAD;

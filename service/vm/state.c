@@ -21,6 +21,7 @@ static const char *const reasons[VM_REASON_MAX] = {
 	[VM_REASON_GUEST] = "guest",
 	[VM_REASON_START_FAILED] = "start-failed",
 	[VM_REASON_SHUTDOWN_TIMEOUT] = "shutdown-timeout",
+	[VM_REASON_CALLER_LEFT] = "caller-left",
 	[VM_REASON_IO_ERROR] = "io-error",
 	[VM_REASON_NO_SPACE] = "no-space",
 	[VM_REASON_WATCHDOG] = "watchdog",

@@ -32,8 +32,9 @@ typedef struct VmView {
 	uint32_t pid;                     /* 0: none */
 	uint32_t owner_uid;
 	uint64_t revision;
+	bool persistent;
 	VmLastExit last_exit;
-	bool gone; /* undefined: the object is to be removed */
+	bool gone; /* undefined, or transient and off: the object is to be removed */
 } VmView;
 
 /* Any thread: a zeroed view with one reference, to be filled by its maker. */

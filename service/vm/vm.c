@@ -16,6 +16,7 @@ Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 	vm->engine = engine;
 	g_strlcpy(vm->uuid, config_consume->uuid, sizeof vm->uuid);
 	vm->owner_uid = owner_uid;
+	vm->persistent = true;
 	vm->post_item.kind = INBOX_POST;
 	for (unsigned i = 0; i < VM_LANE_MAX; i++)
 		lane_init(&vm->lanes[i]);
@@ -35,6 +36,13 @@ Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	return vm;
+}
+
+void vm_make_transient(Vm *vm, const char *bound_to) NO_THREAD_SAFETY_ANALYSIS
+{
+	vm->persistent = false;
+	vm->bound_to = g_strdup(bound_to);
+	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 }
 
 Vm *vm_ref(Vm *vm)
@@ -75,6 +83,7 @@ Vm *vm_unref(Vm *vm)
 		vm_config_unref(vm->config);
 		vm_config_unref(vm->running_config);
 		g_free(vm->last_exit.message);
+		g_free(vm->bound_to);
 		g_free(vm);
 	}
 	return NULL;

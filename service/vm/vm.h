@@ -25,7 +25,8 @@
 typedef enum VmLane { VM_LANE_QMP, VM_LANE_AGENT, VM_LANE_MAX } VmLane;
 
 /* Internal work (Lane.wanted). */
-#define VM_WANT_CLEANUP (1U << 0) /* remove the run-time files of a QEMU that has exited */
+#define VM_WANT_CLEANUP                                                                                      \
+	(1U << 0) /* remove the run-time files of a QEMU that has exited, and with it a transient VM */
 
 typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, consoles (link.h) */
 typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
@@ -68,6 +69,7 @@ typedef struct VmMail {
 	QemuProcess *process;     /* shown by Start; NULL: none. A reference */
 	uint64_t kill_before;     /* operations accepted before this number that need QEMU are cancelled */
 	bool killed;              /* the process was signalled by Kill */
+	VmReason kill_reason;     /* why, while kill_before or killed bear on an operation or a process */
 	char *closed_why;         /* why the connection was lost last, or NULL */
 	char *last_words;         /* of the process that exited, or NULL */
 	VmHandoff *handoff;       /* owned */
@@ -98,6 +100,8 @@ struct Vm {
 	Engine *engine;     /* immutable */
 	char uuid[37];      /* immutable */
 	uint32_t owner_uid; /* immutable */
+	bool persistent;    /* immutable; false: it is gone when its QEMU is */
+	char *bound_to;     /* immutable: whose leaving of the bus ends it, in bus/'s words; or NULL */
 	void *bus_user;     /* bus: what bus/ keeps of it */
 
 	InboxItem ready_item; /* the ready list's */
@@ -143,6 +147,8 @@ struct Vm {
 /* The bus thread, or before threads start: a VM that is off, with one reference; the config is taken over.
  * Its outbox holds its first view. */
 Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid, uint64_t revision);
+/* Its maker, before anybody else knows it: the VM is transient. `bound_to`: see Vm; copied. */
+void vm_make_transient(Vm *vm, const char *bound_to);
 /* Any thread. The last reference is dropped with no lane busy and nothing in the mail but what can be thrown
  * away. */
 Vm *vm_ref(Vm *vm);
@@ -228,10 +234,11 @@ uint64_t vm_shutdown_deadline_usec(Vm *vm) REQUIRES(vm->lock);
 void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock);
 
 /* ---- Kill (kill.c) ---- */
-/* The bus thread, no lock: wants QEMU gone; `before` is a fresh number of the service's series. Signals the
- * process if there is one. The caller then removes the queued operations of a lower number that need QEMU,
- * and answers its own call when a view without QEMU is installed. Returns whether a process was there. */
-uint64_t vm_kill(Vm *vm, uint64_t before) ON_BUS_THREAD;
+/* The bus thread, no lock: wants QEMU gone, for this reason; `before` is a fresh number of the service's
+ * series. Signals the process if there is one. The caller then removes the queued operations of a lower
+ * number that need QEMU, and answers its own call when a view without QEMU is installed. Returns whether a
+ * process was there. */
+uint64_t vm_kill(Vm *vm, uint64_t before, VmReason reason) ON_BUS_THREAD;
 /* A worker, Start: shows the process and asks, in one hold. False: a Kill came first, and the process was
  * signalled. */
 bool vm_show_process(Vm *vm, QemuProcess *process, uint64_t operation_id);
@@ -247,5 +254,7 @@ void vm_start_internal(Vm *vm);
 bool internal_slot_take(Vm *vm, bool wait);
 /* A worker: gives the slot back, to a VM in line if there is one. */
 void internal_slot_give(Engine *engine);
+/* The bus thread: a transient VM whose CreateVM will not come back goes. */
+void vm_want_cleanup(Vm *vm) ON_BUS_THREAD;
 /* A worker: carries the bits out, without the VM lock. */
 void vm_run_internal(Vm *vm, unsigned bits) ON_WORKER;

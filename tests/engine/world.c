@@ -337,7 +337,7 @@ void world_free(World *world)
 		Guest *guest = world->guests->pdata[i];
 
 		world_let_go(guest);
-		vm_kill(guest->vm, operation_next_id());
+		vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 		guest_hang_up(guest);
 	}
 	WORLD_UNTIL(world, everybody_is_off(world));

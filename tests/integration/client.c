@@ -224,7 +224,7 @@ static bool is_signal(GDBusMessage *message, const void *what)
 	g_autofree char *text = NULL;
 
 	if (g_dbus_message_get_message_type(message) != G_DBUS_MESSAGE_TYPE_SIGNAL ||
-		g_strcmp0(g_dbus_message_get_path(message), match->path) != 0 ||
+		(match->path && g_strcmp0(g_dbus_message_get_path(message), match->path) != 0) ||
 		g_strcmp0(g_dbus_message_get_member(message), match->member) != 0)
 		return false;
 	if (!match->glob)

@@ -54,8 +54,8 @@ void client_refused(Client *client, const char *path, const char *interface, con
 
 /* How many messages there are: the position of the next one. */
 gsize client_mark(Client *client);
-/* Waits for a signal from position `from` on whose printed arguments match the glob (NULL: any); its
- * position. */
+/* Waits for a signal from position `from` on, of this path (NULL: any), whose printed arguments match the
+ * glob (NULL: any); its position. */
 gsize client_await(Client *client, gsize from, const char *path, const char *member, const char *glob);
 /* How many such signals there are in [from, to). */
 guint client_count(

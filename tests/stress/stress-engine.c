@@ -136,7 +136,7 @@ static void kill_vm(Stress *stress, Guest *guest) ON_BUS_THREAD
 	uint64_t before = operation_next_id();
 
 	stress->n_kills++;
-	vm_kill(guest->vm, before);
+	vm_kill(guest->vm, before, VM_REASON_KILLED);
 	for (unsigned i = 0; i < stress->pending->len; i++) {
 		Call *call = stress->pending->pdata[i];
 
@@ -326,7 +326,7 @@ static void settle(Stress *stress) ON_BUS_THREAD
 		else
 			WORLD_UNTIL(stress->world, has_no_folder(stress, stress->guests[i]));
 	for (unsigned i = 0; i < N_VMS; i++)
-		vm_kill(stress->guests[i]->vm, operation_next_id());
+		vm_kill(stress->guests[i]->vm, operation_next_id(), VM_REASON_KILLED);
 	WORLD_UNTIL(stress->world, all_are_off(stress));
 	for (unsigned i = 0; i < N_VMS; i++)
 		assert_counts(stress, i);

@@ -257,7 +257,7 @@ static void test_kill_while_disconnected(void) ON_BUS_THREAD
 	begin();
 	guest_hang_up(guest);
 	WORLD_UNTIL(world, !guest->view->responsive);
-	g_assert_true(vm_kill(guest->vm, operation_next_id()));
+	g_assert_true(vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED));
 	guest_expect_log(guest, "running>off(killed) EXIT@roost");
 	end();
 }
@@ -542,7 +542,7 @@ static void test_adopt(void) ON_BUS_THREAD
 	record.start_time = guest->process->start_time;
 	g_assert_cmpint(runtime_dir_write_process(world->runtime_dir, guest->vm->uuid, &record), ==, 0);
 
-	g_assert_true(vm_adopt_process(guest->vm));
+	g_assert_cmpint(vm_adopt_process(guest->vm), ==, 1);
 	guest_accept(guest);
 	world_take_view(guest);
 	g_assert_cmpint(guest->view->state, ==, VM_STATE_RUNNING);
@@ -570,11 +570,11 @@ static void test_adopt_none(void) ON_BUS_THREAD
 
 	world = world_new(NULL);
 	guest = guest_new(world, "vm", NULL);
-	g_assert_false(vm_adopt_process(guest->vm));
+	g_assert_cmpint(vm_adopt_process(guest->vm), ==, 0);
 	/* The number is another process's by now: it ended while nobody was there to see. */
 	g_assert_cmpint(runtime_dir_make_vm(world->runtime_dir, guest->vm->uuid, &folder), ==, 0);
 	g_assert_cmpint(runtime_dir_write_process(world->runtime_dir, guest->vm->uuid, &record), ==, 0);
-	g_assert_false(vm_adopt_process(guest->vm));
+	g_assert_cmpint(vm_adopt_process(guest->vm), ==, 0);
 	world_take_view(guest);
 	g_assert_cmpint(guest->view->state, ==, VM_STATE_CRASHED);
 	g_assert_true(guest->view->last_exit.known);

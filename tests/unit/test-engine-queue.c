@@ -274,7 +274,7 @@ static void test_kill_during_wait(void) ON_BUS_THREAD
 	guest_expect(guest, "stop");
 	/* The QEMU does not answer, the monitor stays open: that keeps nobody. */
 	before = operation_next_id();
-	g_assert_true(vm_kill(guest->vm, before));
+	g_assert_true(vm_kill(guest->vm, before, VM_REASON_KILLED));
 	world_expect(world, call, VM_ERROR_CANCELLED);
 	/* What needs no QEMU is not cancelled. */
 	world_expect_ok(world, rename);
@@ -285,7 +285,7 @@ static void test_kill_during_wait(void) ON_BUS_THREAD
 	g_assert_true(guest_log_has(guest, "running>off(killed) EXIT@roost"));
 	g_assert_cmpuint(guest->vm->mail.n_exits, ==, 1);
 	/* There is none any more. */
-	g_assert_false(vm_kill(guest->vm, operation_next_id()));
+	g_assert_false(vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED));
 	end();
 }
 
@@ -298,7 +298,7 @@ static void test_kill_cancels_queued(void) ON_BUS_THREAD
 	first = world_call(guest, &blocked);
 	second = world_call(guest, &operation_pause);
 	gate_wait(&gate, 1, 0);
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	/* The bus thread takes queued ones back; one that it left is refused when its turn comes. */
 	gate_open(&gate);
 	world_expect_ok(world, first);
@@ -316,7 +316,7 @@ static void test_kill_before_process(void) ON_BUS_THREAD
 	call = guest_start(guest);
 	gate_wait(&gate, 1, 0);
 	/* There is no process to be seen yet. */
-	g_assert_false(vm_kill(guest->vm, operation_next_id()));
+	g_assert_false(vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED));
 	gate_open(&gate);
 	world_expect(world, call, VM_ERROR_CANCELLED);
 	world_start_gate = NULL;
@@ -339,7 +339,7 @@ static void test_kill_during_start(void) ON_BUS_THREAD
 	guest_accept(guest);
 	guest_handshake(guest);
 	guest_expect(guest, "cont");
-	g_assert_true(vm_kill(guest->vm, operation_next_id()));
+	g_assert_true(vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED));
 	world_expect(world, call, VM_ERROR_CANCELLED);
 	WORLD_UNTIL(world, guest->view->pid == 0 && guest->view->state == VM_STATE_OFF);
 	end();
@@ -353,7 +353,7 @@ static void test_kill_unresponsive(void) ON_BUS_THREAD
 	guest_boot(guest);
 	world_expect(world, world_call(guest, &operation_pause), VM_ERROR_TIMEOUT);
 	g_assert_false(guest->view->responsive);
-	g_assert_true(vm_kill(guest->vm, operation_next_id()));
+	g_assert_true(vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED));
 	WORLD_UNTIL(world, guest->view->pid == 0);
 	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
 	g_assert_true(guest->view->responsive);
@@ -407,7 +407,7 @@ static void test_kill_after_reply(void) ON_BUS_THREAD
 	WORLD_UNTIL(world, atomic_load(&lock_held));
 	guest_return(guest, id, "{}");
 	WORLD_UNTIL(world, !has_waiter(guest));
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	WORLD_UNTIL(world, exit_is_filed(guest));
 	atomic_store(&lock_wanted_back, true);
 	thread_join(holder);
@@ -435,7 +435,7 @@ static void test_cleanup(void) ON_BUS_THREAD
 	begin(NULL);
 	guest_boot(guest);
 	g_assert_true(has_record(guest));
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	WORLD_UNTIL(world, !has_folder(guest));
 	end();
 }
@@ -449,7 +449,7 @@ static void test_cleanup_after_operation(void) ON_BUS_THREAD
 	call = world_call(guest, &committed);
 	next = world_call(guest, &nothing);
 	gate_wait(&gate, 1, 0);
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	/* The lane is taken: it waits its turn, and goes before the queue. */
 	WORLD_UNTIL(world, guest->view->pid == 0);
 	g_assert_true(has_folder(guest));
@@ -472,7 +472,7 @@ static void test_cleanup_spares_the_next(void) ON_BUS_THREAD
 	while (internal_slot_take(other->vm, false))
 		n_slots++;
 	g_assert_cmpuint(n_slots, ==, world->engine->max_internal);
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	WORLD_UNTIL(world, guest->view->pid == 0);
 	g_string_truncate(guest->log, 0);
 	guest_boot(guest);
@@ -499,7 +499,7 @@ static void test_slots_go_round(void) ON_BUS_THREAD
 	while (internal_slot_take(guest->vm, false))
 		n_slots++;
 	for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++)
-		vm_kill(guests[i]->vm, operation_next_id());
+		vm_kill(guests[i]->vm, operation_next_id(), VM_REASON_KILLED);
 	for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++)
 		WORLD_UNTIL(world, guests[i]->view->pid == 0);
 	/* One slot is enough for all that stand in line. */
@@ -521,7 +521,7 @@ static void test_lost_place_and_wanted(void) ON_BUS_THREAD
 	guest_boot(guest);
 	lost = world_call(guest, &blocked);
 	gate_wait(&gate, 1, 0);
-	vm_kill(guest->vm, operation_next_id());
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
 	WORLD_UNTIL(world, guest->view->pid == 0);
 	g_assert_true(has_folder(guest));
 	/* The place is free, nobody waits for it, and the stuck one may never come back. */

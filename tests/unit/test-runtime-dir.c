@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config-text.h"
 #include "store/definition.h"
 #include "util/fd.h"
 
@@ -189,6 +190,58 @@ static void test_record_damaged(Fixture *f, gconstpointer unused)
 	g_assert_false(g_file_test(path, G_FILE_TEST_IS_SYMLINK));
 }
 
+/* ---- definitions ---- */
+static void test_definition(Fixture *f, gconstpointer unused)
+{
+	g_autoptr(VmConfig) config =
+		config_from_text("{" BASE ", 'UUID': <'" UUID "'>, 'Description': <'a\"b'>}");
+	Definition written = {
+		.config = config, .owner_uid = 7, .revision = 3, .bound_to = (char *)"0123 :1.5"};
+	g_auto(Definition) none = {0}, read = {0}, running = {0};
+
+	g_assert_cmpint(
+		runtime_dir_read_definition(f->dir, UUID, RUNTIME_DEFINITION_RUNNING, &none), ==, -ENOENT);
+	g_assert_cmpint(
+		runtime_dir_write_definition(f->dir, UUID, RUNTIME_DEFINITION_TRANSIENT, &written), ==, 0);
+	g_assert_cmpint(
+		runtime_dir_read_definition(f->dir, UUID, RUNTIME_DEFINITION_RUNNING, &none), ==, -ENOENT);
+	written.bound_to = NULL;
+	g_assert_cmpint(
+		runtime_dir_write_definition(f->dir, UUID, RUNTIME_DEFINITION_RUNNING, &written), ==, 0);
+	g_assert_cmpint(
+		runtime_dir_read_definition(f->dir, UUID, RUNTIME_DEFINITION_TRANSIENT, &read), ==, 0);
+	g_assert_cmpint(
+		runtime_dir_read_definition(f->dir, UUID, RUNTIME_DEFINITION_RUNNING, &running), ==, 0);
+	g_assert_true(vm_config_equal(read.config, config));
+	g_assert_cmpuint(read.owner_uid, ==, 7);
+	g_assert_cmpuint(read.revision, ==, 3);
+	g_assert_cmpstr(read.bound_to, ==, "0123 :1.5");
+	g_assert_null(running.bound_to);
+	g_assert_cmpint(runtime_dir_write_definition(f->dir, OTHER, RUNTIME_DEFINITION_RUNNING, &written), ==,
+		-ENOENT);
+}
+
+static void test_definition_damaged(Fixture *f, gconstpointer unused)
+{
+	static const char *const texts[] = {"", "{", "[]", "{\"FormatVersion\": 9}",
+		"{\"FormatVersion\": 1, \"OwnerUID\": 0, \"Revision\": 1, \"BoundTo\": 5, \"Config\": "
+		"{\"Name\": "
+		"\"web\", \"Memory\": 1073741824, \"UUID\": \"" UUID "\"}}",
+		/* Another VM's. */
+		"{\"FormatVersion\": 1, \"OwnerUID\": 0, \"Revision\": 1, \"Config\": {\"Name\": \"web\", "
+		"\"Memory\": 1073741824, \"UUID\": \"" OTHER "\"}}"};
+
+	for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+		Definition read = {0};
+
+		put_file(f, "running", texts[i]);
+		g_assert_cmpint(runtime_dir_read_definition(f->dir, UUID, RUNTIME_DEFINITION_RUNNING, &read),
+			==, -EBADMSG);
+		g_assert_null(read.config);
+		g_assert_null(read.bound_to);
+	}
+}
+
 static void test_cannot_open(Fixture *f, gconstpointer unused)
 {
 	g_autofree char *file = g_build_filename(f->vm, "process", NULL);
@@ -214,6 +267,8 @@ int main(int argc, char **argv)
 	ADD("/runtime-dir/record", test_record);
 	ADD("/runtime-dir/record-missing", test_record_missing);
 	ADD("/runtime-dir/record-damaged", test_record_damaged);
+	ADD("/runtime-dir/definition", test_definition);
+	ADD("/runtime-dir/definition-damaged", test_definition_damaged);
 	ADD("/runtime-dir/cannot-open", test_cannot_open);
 	return g_test_run();
 }

@@ -85,29 +85,35 @@ static void fixture_teardown(Fixture *f, gconstpointer unused)
 /* ---- nvram ---- */
 static void test_nvram(Fixture *f, gconstpointer unused)
 {
-	g_autofree char *path = NULL, *again = NULL, *other = NULL;
+	g_autofree char *path = NULL, *again = NULL, *secure = NULL, *other = NULL;
 	g_autofree char *expected = in_folder(f, "state/nvram/" UUID_1 ".fd");
 	struct stat st;
 
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->template, &path), ==, 0);
 	g_assert_cmpstr(path, ==, expected);
 	assert_content(path, "factory settings");
 	g_assert_cmpint(stat(path, &st), ==, 0);
 	g_assert_cmpuint(st.st_mode & 0777, ==, 0600);
 
+	/* What one firmware trusts is none of the other's. */
+	g_assert_cmpint(
+		state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI_SECURE, f->template, &secure), ==, 0);
+	g_assert_cmpstr(secure, !=, path);
 	/* What the guest stored stays, template or not. */
 	put(path, "its own settings");
 	unlink(f->template);
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &again), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->template, &again), ==, 0);
 	g_assert_cmpstr(again, ==, path);
 	assert_content(path, "its own settings");
 
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_2, f->template, &other), ==, -ENOENT);
+	g_assert_cmpint(
+		state_dir_make_nvram(f->dir, UUID_2, VM_FIRMWARE_UEFI, f->template, &other), ==, -ENOENT);
 	g_assert_null(other);
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_2), ==, 0);
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
 	g_assert_false(exists(path));
+	g_assert_false(exists(secure));
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
 }
 
@@ -117,17 +123,20 @@ static void test_nvram_refused(Fixture *f, gconstpointer unused)
 			*at = in_folder(f, "state/nvram/" UUID_1 ".fd");
 	g_autofree char *path = NULL;
 
-	g_assert_cmpint(state_dir_make_nvram(f->dir, "../x", f->template, &path), ==, -EINVAL);
+	g_assert_cmpint(
+		state_dir_make_nvram(f->dir, "../x", VM_FIRMWARE_UEFI, f->template, &path), ==, -EINVAL);
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, "../x"), ==, -EINVAL);
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->path, &path), ==, -EISDIR);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->path, &path), ==, -EISDIR);
 	g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
 	g_assert_cmpint(symlink(f->template, at), ==, 0);
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, -EINVAL);
+	g_assert_cmpint(
+		state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->template, &path), ==, -EINVAL);
 	g_assert_cmpint(state_dir_remove_nvram(f->dir, UUID_1), ==, 0);
 	assert_content(f->template, "factory settings");
 	g_assert_cmpint(rmdir(folder), ==, 0);
 	g_assert_cmpint(symlink(f->path, folder), ==, 0);
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, -ENOTDIR);
+	g_assert_cmpint(
+		state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->template, &path), ==, -ENOTDIR);
 	g_assert_null(path);
 }
 
@@ -136,7 +145,7 @@ static void test_nvram_crash(Fixture *f, gconstpointer unused)
 {
 	g_autofree char *left = in_folder(f, "state/nvram/.tmp-" UUID_1 ".fd-0"), *path = NULL;
 
-	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, f->template, &path), ==, 0);
+	g_assert_cmpint(state_dir_make_nvram(f->dir, UUID_1, VM_FIRMWARE_UEFI, f->template, &path), ==, 0);
 	put(left, "fact");
 	state_dir_free(f->dir);
 	fixture_open(f);

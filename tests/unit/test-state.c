@@ -8,7 +8,7 @@
 static const char *const states[] = {
 	"off", "starting", "running", "paused", "suspended", "stopping", "crashed"};
 static const char *const reasons[] = {"defined", "user", "guest", "start-failed", "shutdown-timeout",
-	"io-error", "no-space", "watchdog", "panic", "killed", "qemu-exit", "resync"};
+	"caller-left", "io-error", "no-space", "watchdog", "panic", "killed", "qemu-exit", "resync"};
 
 static void test_states(void)
 {

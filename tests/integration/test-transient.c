@@ -1,0 +1,275 @@
+/* CreateVM: VMs that are there as long as their QEMU is, or as their caller. */
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+/* The arguments of CreateVM. `config`, `options`: more keys in GVariant's text form, or NULL. */
+static GVariant *arguments(
+	Fixture *f, const char *name, const char *script, const char *config, const char *options)
+{
+	g_autofree char *file = g_strdup_printf("%s.script", name);
+	g_autofree char *path = fixture_write(f, file, script ? script : "", script ? strlen(script) : 0);
+	g_autofree char *text = g_strdup_printf(
+		"({'Name': <'%s'>, 'Memory': <uint64 67108864>, 'Kernel': <'%s'>, 'KernelCommandLine': "
+		"<'mock=%s'>, 'Accelerator': <'tcg'>%s%s}, @a{sv} {%s})",
+		name, f->kernel, path, config ? ", " : "", config ? config : "", options ? options : "");
+	g_autoptr(GError) error = NULL;
+	GVariant *args = g_variant_parse(G_VARIANT_TYPE("(a{sv}a{sv})"), text, NULL, NULL, &error);
+
+	g_assert_no_error(error);
+	return args;
+}
+
+static char *create(Fixture *f, const char *name, const char *script, const char *config, const char *options)
+{
+	g_autoptr(GVariant) args = arguments(f, name, script, config, options);
+	g_autoptr(GVariant) result = client_call(f->client, PATH, MANAGER, "CreateVM", args);
+	char *path;
+
+	g_variant_get(result, "(o)", &path);
+	return path;
+}
+
+static guint n_entries(const char *dir, const char *below)
+{
+	g_autofree char *path = g_build_filename(dir, below, NULL);
+	g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
+	guint n = 0;
+
+	while (folder && g_dir_read_name(folder))
+		n++;
+	return n;
+}
+
+static void await_gone(Client *c, gsize mark, const char *vm)
+{
+	g_autofree char *glob = g_strdup_printf("*'%s'*", vm);
+
+	client_await(c, mark, PATH, "InterfacesRemoved", glob);
+	client_await(c, mark, PATH, "VMRemoved", glob);
+	client_refused(c, vm, "org.freedesktop.DBus.Properties", "GetAll", g_variant_new("(s)", VM),
+		DBUS_ERROR("UnknownObject"), "*");
+}
+
+static void test_life(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	g_autofree char *vm = NULL, *again = NULL;
+	gsize mark = client_mark(c), added, reply;
+
+	vm = create(f, "job", NULL, NULL, "'Paused': <true>");
+	reply = client_sync(c);
+	client_assert_property(c, vm, "Persistent", "false");
+	client_assert_property(c, vm, "State", "'paused'");
+	added = client_find(c, mark, reply, PATH, "InterfacesAdded", "*'Persistent': <false>*");
+	g_assert_cmpuint(added, <, reply);
+	g_assert_cmpuint(client_find(c, added, reply, vm, "StateChanged", "('off', 'starting', 'user')"), <,
+		client_find(c, added, reply, vm, "StateChanged", "('starting', 'paused', 'user')"));
+	/* Nothing durable. */
+	g_assert_cmpuint(n_entries(f->dir, "state/vms"), ==, 0);
+	client_refused(c, vm, VM, "SetAutostart", g_variant_new("(b)", TRUE), ROOST_ERROR("InvalidState"),
+		"*transient*");
+	client_refused(c, vm, VM, "Undefine", fixture_no_options(), ROOST_ERROR("InvalidState"), "*");
+	client_do(c, vm, VM, "Rename", g_variant_new("(s)", "work"));
+	client_do(c, vm, VM, "Resume", NULL);
+
+	mark = client_mark(c);
+	client_do(c, vm, VM, "Kill", NULL);
+	await_gone(c, mark, vm);
+	client_await(c, mark, vm, "StateChanged", "('running', 'off', 'killed')");
+	g_assert_cmpuint(n_entries(f->dir, "run/vm"), ==, 0);
+	/* Its name is free. */
+	again = create(f, "work", NULL, NULL, NULL);
+	mark = client_mark(c);
+	client_do(c, again, VM, "Shutdown", fixture_no_options());
+	await_gone(c, mark, again);
+}
+
+static void test_refused(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *taken = fixture_define(f, "taken", NULL, NULL);
+	Client *c = f->client;
+	g_autoptr(GVariant) fails =
+		g_variant_ref_sink(arguments(f, "fails", "on start exit 1\n", NULL, NULL));
+	gsize mark = client_mark(c);
+
+	client_refused(c, PATH, MANAGER, "CreateVM", arguments(f, "taken", NULL, NULL, NULL),
+		ROOST_ERROR("VMExists"), "Name: *");
+	client_refused(c, PATH, MANAGER, "CreateVM", arguments(f, "job", NULL, "'Autostart': <true>", NULL),
+		ROOST_ERROR("InvalidConfig"), "Autostart: *");
+	client_refused(c, PATH, MANAGER, "CreateVM", arguments(f, "job", NULL, NULL, "'Bind': <true>"),
+		DBUS_ERROR("InvalidArgs"), "options.Bind: *BindToCaller*");
+	g_assert_cmpuint(client_count(c, mark, client_sync(c), PATH, "VMNew", NULL), ==, 0);
+	/* One that does not start was there, and is gone before the error comes. */
+	for (guint i = 0; i < 2; i++) {
+		gsize removed, reply;
+		guint32 serial;
+
+		mark = client_mark(c);
+		serial = client_send(c, PATH, MANAGER, "CreateVM", fails);
+		client_expect_error(c, serial, ROOST_ERROR("QemuFailed"), "CreateVM: *");
+		reply = client_await_reply(c, serial);
+		removed = client_find(c, mark, reply, PATH, "VMRemoved", "('fails', *");
+		g_assert_cmpuint(client_find(c, mark, reply, PATH, "VMNew", "('fails', *"), <, removed);
+		g_assert_cmpuint(removed, <, reply);
+		client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "fails"),
+			ROOST_ERROR("NoSuchVM"), "*");
+	}
+	g_assert_cmpuint(n_entries(f->dir, "run/vm"), ==, 0);
+	client_assert_property(c, taken, "State", "'off'");
+}
+
+/* It shows while it starts, and can be killed then. */
+static void test_killed_in_start(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	gsize mark = client_mark(c), removed;
+	guint32 serial;
+
+	serial = client_send(
+		c, PATH, MANAGER, "CreateVM", arguments(f, "job", "on cont silent\n", NULL, NULL));
+	client_await(c, mark, NULL, "PropertiesChanged", "*'PID': <uint32 *");
+	client_do(c, PATH, MANAGER, "KillVM", g_variant_new("(s)", "job"));
+	client_expect_error(c, serial, ROOST_ERROR("Cancelled"), "CreateVM: *");
+	removed = client_await(c, mark, PATH, "VMRemoved", "('job', *");
+	g_assert_cmpuint(removed, <, client_await_reply(c, serial));
+	client_await(c, mark, NULL, "StateChanged", "('starting', 'off', 'killed')");
+}
+
+static void test_crash(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *vm = create(f, "job", NULL, NULL, NULL);
+	Client *c = f->client;
+	gsize mark = client_mark(c);
+
+	fixture_signal_qemu(f, vm, SIGKILL);
+	await_gone(c, mark, vm);
+	client_await(c, mark, vm, "StateChanged", "('running', 'crashed', 'qemu-exit')");
+}
+
+/* ---- the caller ---- */
+static guint32 send_bound(Fixture *f, Client *caller, const char *name, const char *script)
+{
+	return client_send(caller, PATH, MANAGER, "CreateVM",
+		arguments(f, name, script, NULL, "'BindToCaller': <true>"));
+}
+
+static char *path_of(Client *c, guint32 serial)
+{
+	g_autoptr(GVariant) result = client_result(c, serial);
+	char *path;
+
+	g_variant_get(result, "(o)", &path);
+	return path;
+}
+
+static void test_bound(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client, *caller = client_new(f->address), *other = client_new(f->address);
+	g_autofree char *vm = path_of(caller, send_bound(f, caller, "job", NULL));
+	g_autofree char *second = path_of(caller, send_bound(f, caller, "second", NULL));
+	g_autofree char *kept = path_of(other, send_bound(f, other, "kept", NULL));
+	gsize mark = client_mark(c);
+
+	client_free(caller);
+	await_gone(c, mark, vm);
+	await_gone(c, mark, second);
+	client_await(c, mark, vm, "StateChanged", "('running', 'off', 'caller-left')");
+	client_assert_property(c, kept, "State", "'running'");
+	client_free(other);
+	await_gone(c, mark, kept);
+}
+
+/* It leaves while its VM starts, with a QEMU that says nothing. */
+static void test_bound_in_start(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client, *caller = client_new(f->address);
+	gsize mark = client_mark(c);
+
+	send_bound(f, caller, "job", "on cont silent\n");
+	client_await(c, mark, NULL, "PropertiesChanged", "*'PID': <uint32 *");
+	client_free(caller);
+	client_await(c, mark, PATH, "VMRemoved", "('job', *");
+	client_await(c, mark, NULL, "StateChanged", "('starting', 'off', 'caller-left')");
+}
+
+/* ---- roostd goes and comes ---- */
+static void test_restart(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client, *caller = client_new(f->address), *leaver = client_new(f->address);
+	g_autofree char *vm = create(f, "job", NULL, NULL, NULL), *dies = create(f, "dies", NULL, NULL, NULL);
+	g_autofree char *bound = path_of(caller, send_bound(f, caller, "bound", NULL));
+	g_autofree char *left = path_of(leaver, send_bound(f, leaver, "left", NULL));
+	guint pid = fixture_pid(f, dies);
+	gsize mark;
+
+	client_do(c, vm, VM, "Rename", g_variant_new("(s)", "work"));
+	fixture_kill_roostd(f);
+	g_assert_cmpint(kill((pid_t)pid, SIGKILL), ==, 0);
+	while (kill((pid_t)pid, 0) == 0)
+		g_usleep(1000);
+	client_free(leaver);
+	mark = client_mark(c);
+	fixture_start_roostd(f);
+	client_await(c, mark, PATH, "VMRemoved", "('left', *");
+	client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "dies"), ROOST_ERROR("NoSuchVM"), "*");
+	client_await_property(c, vm, "Responsive", "true");
+	client_assert_property(c, vm, "Name", "'work'");
+	client_assert_property(c, vm, "Persistent", "false");
+	client_await_property(c, bound, "Responsive", "true");
+	client_assert_property(c, bound, "State", "'running'");
+	mark = client_mark(c);
+	client_free(caller);
+	await_gone(c, mark, bound);
+	client_do(c, vm, VM, "Kill", NULL);
+	await_gone(c, mark, vm);
+	g_assert_cmpuint(n_entries(f->dir, "run/vm"), ==, 0);
+	g_free(left);
+	left = NULL;
+}
+
+static void test_real(void)
+{
+	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.real_qemu = true});
+	Client *c = f->client;
+	g_autoptr(GVariant) args = NULL, result = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *vm = NULL;
+	gsize mark;
+
+	args = g_variant_parse(G_VARIANT_TYPE("(a{sv}a{sv})"),
+		"({'Name': <'job'>, 'Memory': <uint64 67108864>, 'Accelerator': <'tcg'>}, @a{sv} {})", NULL,
+		NULL, &error);
+	g_assert_no_error(error);
+	result = client_call(c, PATH, MANAGER, "CreateVM", args);
+	g_variant_get(result, "(o)", &vm);
+	client_assert_property(c, vm, "State", "'running'");
+	mark = client_mark(c);
+	client_do(c, vm, VM, "ExecuteQMP", g_variant_new("(s)", "{\"execute\": \"quit\"}"));
+	await_gone(c, mark, vm);
+	client_await(c, mark, vm, "StateChanged", "('running', 'off', *");
+}
+
+int main(int argc, char **argv)
+{
+	fixture_init(&argc, &argv);
+	g_test_add_func("/transient/life", test_life);
+	g_test_add_func("/transient/refused", test_refused);
+	g_test_add_func("/transient/killed-in-start", test_killed_in_start);
+	g_test_add_func("/transient/crash", test_crash);
+	g_test_add_func("/transient/bound", test_bound);
+	g_test_add_func("/transient/bound/in-start", test_bound_in_start);
+	g_test_add_func("/transient/restart", test_restart);
+	g_test_add_func("/transient/real", test_real);
+	return g_test_run();
+}
