@@ -22,11 +22,11 @@
 #define MAX_WORKERS         512
 #define RESERVED_WORKERS    64
 #define WORKERS_WAIT_USEC   (3 * USEC_PER_SEC)
-#define STATE_DIR_WAIT_USEC (1 * USEC_PER_SEC)
+#define STATE_DIR_WAIT_USEC (5 * USEC_PER_SEC)
 
 typedef struct Options {
 	char *bus, *state_dir, *runtime_dir, *qemu, *log_level;
-	double deadline_scale;
+	double deadline_scale, idle_exit_sec;
 	int max_workers;
 	gboolean version;
 } Options;
@@ -99,6 +99,9 @@ static bool check_options(Options *options)
 			options->bus);
 	if (options->deadline_scale < 0.01 || options->deadline_scale > 1000)
 		return complain("--deadline-scale=%g: must be from 0.01 to 1000", options->deadline_scale);
+	if (!(options->idle_exit_sec >= 0 && options->idle_exit_sec <= 1e6))
+		return complain(
+			"--idle-exit=%g: must be from 0 (never) to 1000000 s", options->idle_exit_sec);
 	if (options->max_workers < 2 || options->max_workers > 4096)
 		return complain("--max-workers=%d: must be from 2 to 4096", options->max_workers);
 	if (!g_path_is_absolute(options->qemu))
@@ -120,6 +123,7 @@ static bool parse_options(int argc, char **argv, Options *options)
 		{"qemu", 0, 0, G_OPTION_ARG_FILENAME, &options->qemu, "The QEMU to run (" ROOST_QEMU ")", "PATH"},
 		{"deadline-scale", 0, 0, G_OPTION_ARG_DOUBLE, &options->deadline_scale, "Multiplies all deadlines, for slow hosts (1)", "X"},
 		{"max-workers", 0, 0, G_OPTION_ARG_INT, &options->max_workers, "How many methods may be under way at once (512)", "N"},
+		{"idle-exit", 0, 0, G_OPTION_ARG_DOUBLE, &options->idle_exit_sec, "Ends when for so long nobody has called and no VM runs (0: never)", "SECONDS"},
 		{"log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level, "error, warning, info (the default) or debug", "LEVEL"},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Prints the version", NULL},
 		{0},
@@ -166,8 +170,8 @@ static void load_vm(Definition *definition, void *user)
 	registry_publish(service->registry, vm);
 }
 
-/* A child that a killed roostd was just about to spawn holds its lock until it has become a QEMU: that is
- * waited for. */
+/* One that ends because it is idle is waited for; so is a child that a killed roostd was just about to spawn,
+ * which holds its lock until it has become a QEMU. */
 static int open_state_dir(Service *service, char **ret_complaint)
 {
 	uint64_t until = clock_monotonic_usec() + STATE_DIR_WAIT_USEC;
@@ -333,8 +337,13 @@ int main(int argc, char **argv)
 		log_info("Serving %u VMs as " BUS_NAME " on %s", registry_count(service.registry),
 			service.options.bus);
 		sd_notify(false, "READY=1");
+		code = bus_exit_when_idle(
+			service.bus, (uint64_t)(service.options.idle_exit_sec * USEC_PER_SEC));
+		if (code < 0)
+			log_warning("It will not end when idle: %s", g_strerror(-code));
 		bus_autostart(service.bus);
 		code = sd_event_loop(service.loop);
+		sd_notify(false, "STOPPING=1");
 		if (code < 0)
 			code = EXIT_FAILURE;
 	}

@@ -28,6 +28,10 @@ int bus_take_name(Bus *bus, char **ret_complaint) ON_BUS_THREAD;
  * lost it ends with EXIT_FAILURE, at any time. */
 void bus_begin_shutdown(Bus *bus) ON_BUS_THREAD;
 
+/* When the service is reachable: it ends (as by bus_begin_shutdown(), without losing a call) after this long
+ * without a call, a running VM or an operation. 0: never. */
+int bus_exit_when_idle(Bus *bus, uint64_t usec) ON_BUS_THREAD;
+
 /* Starts the VMs that are to be started with the host, if that was not done since the host has started. */
 void bus_autostart(Bus *bus) ON_BUS_THREAD;
 

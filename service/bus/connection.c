@@ -10,6 +10,7 @@
 #include "bus/autostart.h"
 #include "bus/bound.h"
 #include "bus/calls.h"
+#include "bus/idle.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
 #include "bus/senders.h"
@@ -204,6 +205,11 @@ static void on_ending_time(void *user)
 	sd_event_exit(bus->loop, EXIT_SUCCESS);
 }
 
+int bus_exit_when_idle(Bus *bus, uint64_t usec)
+{
+	return idle_init(bus, usec);
+}
+
 void bus_autostart(Bus *bus)
 {
 	autostart_begin(bus);
@@ -271,6 +277,7 @@ Bus *bus_free(Bus *bus)
 	if (bus->history)
 		publish_done(bus);
 	timer_done(&bus->ending_timer);
+	idle_done(bus);
 	sd_event_source_disable_unref(bus->inbox_source);
 	sd_bus_close_unref(bus->connection);
 	g_free(bus->vm_vtable);

@@ -100,6 +100,14 @@ struct Bus {
 	/* bound.c */
 	GQueue bound; /* BusVm.bound_link */
 
+	/* idle.c */
+	struct {
+		uint64_t usec;                          /* 0: never */
+		uint64_t last_call_usec, released_usec; /* monotonic */
+		Timer timer;
+		sd_bus_slot *slot; /* the name is being given up, or taken again */
+	} idle;
+
 	/* publish.c */
 	GQueue kept; /* BusVm.kept_link */
 	Timer kept_timer;

@@ -26,18 +26,34 @@ static GDBusMessage *take_message(
 	return NULL;
 }
 
-static void add_match(Client *client, const char *rule)
+static guint32 send_to_bus(Client *client, const char *member, const char *text)
 {
 	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(
-		"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch");
+		"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", member);
 	g_autoptr(GError) error = NULL;
 	guint32 serial;
 
-	g_dbus_message_set_body(call, g_variant_new("(s)", rule));
+	g_dbus_message_set_body(call, g_variant_new("(s)", text));
 	g_dbus_connection_send_message(
 		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
 	g_assert_no_error(error);
-	g_variant_unref(client_result(client, serial));
+	return serial;
+}
+
+static void add_match(Client *client, const char *rule)
+{
+	g_variant_unref(client_result(client, send_to_bus(client, "AddMatch", rule)));
+}
+
+guint32 client_owner_pid(Client *client)
+{
+	gsize position = client_await_reply(client, send_to_bus(client, "GetConnectionUnixProcessID", NAME));
+	GDBusMessage *reply = client_message(client, position);
+	guint32 pid = 0;
+
+	if (g_dbus_message_get_message_type(reply) == G_DBUS_MESSAGE_TYPE_METHOD_RETURN)
+		g_variant_get(g_dbus_message_get_body(reply), "(u)", &pid);
+	return pid;
 }
 
 Client *client_new(const char *address)

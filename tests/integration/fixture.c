@@ -121,10 +121,11 @@ static void start_bus(Fixture *fixture)
 		"<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN\" "
 		"\"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
 		"<busconfig><type>session</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>\n"
+		"<servicedir>%s/services</servicedir>\n"
 		"<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow "
 		"send_destination=\"*\" "
 		"eavesdrop=\"true\"/><allow eavesdrop=\"true\"/></policy></busconfig>\n";
-	g_autofree char *text = g_strdup_printf(format, fixture->dir);
+	g_autofree char *text = g_strdup_printf(format, fixture->dir, fixture->dir);
 	g_autofree char *config = fixture_write(fixture, "bus.conf", text, strlen(text));
 	g_autofree char *option = g_strdup_printf("--config-file=%s", config);
 	char *argv[] = {(char *)"dbus-daemon", option, (char *)"--nofork", (char *)"--nopidfile",
@@ -136,7 +137,6 @@ static void start_bus(Fixture *fixture)
 	line = read_line(out);
 	close(out);
 	g_assert_true(g_str_has_prefix(line, "unix:"));
-	fixture->address = g_strdup_printf("unix:path=%s/bus", fixture->dir);
 }
 
 /* ---- roostd ---- */
@@ -165,7 +165,33 @@ static GPtrArray *roostd_arguments(Fixture *fixture)
 			argv, g_strdup_printf("--deadline-scale=%g", fixture->options.deadline_scale));
 	if (fixture->options.max_workers > 0)
 		g_ptr_array_add(argv, g_strdup_printf("--max-workers=%d", fixture->options.max_workers));
+	if (fixture->options.idle_exit > 0)
+		g_ptr_array_add(argv, g_strdup_printf("--idle-exit=%g", fixture->options.idle_exit));
 	return argv;
+}
+
+/* The bus learns how to start it. */
+static void write_service_file(Fixture *fixture)
+{
+	g_autofree char *text = NULL, *words = NULL;
+	g_autoptr(GPtrArray) argv = roostd_arguments(fixture);
+
+	g_ptr_array_add(argv, NULL);
+	words = g_strjoinv(" ", (char **)argv->pdata);
+	text = g_strdup_printf("[D-BUS Service]\nName=" NAME "\nExec=%s\n", words);
+	g_free(fixture_write(fixture, "services/" NAME ".service", text, strlen(text)));
+}
+
+void fixture_end_activated(Fixture *fixture)
+{
+	gsize mark = client_mark(fixture->client);
+	guint32 pid = client_owner_pid(fixture->client);
+
+	if (pid == 0)
+		return;
+	kill((pid_t)pid, SIGTERM);
+	client_await(
+		fixture->client, mark, "/org/freedesktop/DBus", "NameOwnerChanged", "('" NAME "', ':*', '')");
 }
 
 void fixture_start_roostd(Fixture *fixture)
@@ -225,6 +251,7 @@ char *fixture_refused_start(Fixture *fixture, const char *const *options, int *r
 Fixture *fixture_new(const FixtureOptions *options)
 {
 	Fixture *fixture = g_new0(Fixture, 1);
+	g_autofree char *services = NULL;
 	g_autoptr(GError) error = NULL;
 
 	if (options)
@@ -234,10 +261,16 @@ Fixture *fixture_new(const FixtureOptions *options)
 	/* Other users' processes reach the bus. */
 	g_assert_cmpint(g_chmod(fixture->dir, 0755), ==, 0);
 	start_keeper(fixture);
+	fixture->address = g_strdup_printf("unix:path=%s/bus", fixture->dir);
+	services = g_build_filename(fixture->dir, "services", NULL);
+	g_assert_cmpint(g_mkdir(services, 0755), ==, 0);
+	if (fixture->options.activated && !fixture->options.own_service_file)
+		write_service_file(fixture);
 	start_bus(fixture);
 	fixture->client = client_new(fixture->address);
 	fixture->kernel = fixture_write(fixture, "kernel", "no kernel", 9);
-	fixture_start_roostd(fixture);
+	if (!fixture->options.activated)
+		fixture_start_roostd(fixture);
 	return fixture;
 }
 
@@ -247,6 +280,8 @@ Fixture *fixture_free(Fixture *fixture)
 		return NULL;
 	if (fixture->roostd)
 		fixture_stop_roostd(fixture);
+	if (fixture->options.activated)
+		fixture_end_activated(fixture);
 	client_free(fixture->client);
 	if (fixture->bus) {
 		kill(fixture->bus, SIGTERM);

@@ -28,6 +28,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 
 const char *client_name(const Client *client);
 
+/* The process that has the name on the bus; 0: none. */
+guint32 client_owner_pid(Client *client);
+
 /* Sends a call; its serial. `args`: a tuple, consumed if floating, or NULL. */
 guint32 client_send(
 	Client *client, const char *path, const char *interface, const char *member, GVariant *args);
@@ -77,6 +80,9 @@ typedef struct FixtureOptions {
 	bool real_qemu;
 	double deadline_scale; /* 0: 1 */
 	int max_workers;       /* 0: roostd's own */
+	double idle_exit;      /* 0: never */
+	bool activated;        /* roostd is not started: the bus starts it */
+	bool own_service_file; /* and the test says how: services/org.roost1.service in the folder */
 } FixtureOptions;
 
 typedef struct Fixture {
@@ -96,6 +102,8 @@ Fixture *fixture_free(Fixture *fixture);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fixture, fixture_free)
 
 void fixture_start_roostd(Fixture *fixture);
+/* Of an activated one: ends what runs, by the number that the bus has for it. */
+void fixture_end_activated(Fixture *fixture);
 void fixture_stop_roostd(Fixture *fixture);
 /* Without a word. */
 void fixture_kill_roostd(Fixture *fixture);
