@@ -59,7 +59,7 @@ static const char *accelerator_of(const VmPicture *p)
 
 static const char *firmware_of(const VmPicture *p)
 {
-	return "bios";
+	return vm_firmware_to_string(run_config(p)->firmware);
 }
 
 static uint64_t state_since_of(const VmPicture *p)

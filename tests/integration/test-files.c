@@ -159,7 +159,9 @@ static void test_firmware(void)
 	variables = g_build_filename(f->dir, "state", "nvram", UUID ".fd", NULL);
 	path = define_with_disk(f, image, ", 'Firmware': <'uefi'>");
 	g_assert_cmpuint(inode_of(variables), ==, 0);
+	client_assert_property(f->client, path, "Firmware", "'uefi'");
 	fixture_start_vm(f, path);
+	client_assert_property(f->client, path, "Firmware", "'uefi'");
 	inode = inode_of(variables);
 	g_assert_cmpuint(inode, !=, 0);
 	client_do(f->client, path, VM, "Kill", NULL);
