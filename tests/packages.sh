@@ -10,7 +10,10 @@ packages_to_run=(
 )
 
 # For the tests, beside those.
-packages_to_test=(clang-14 clang-format-14 libclang-rt-14-dev spin python3)
+packages_to_test=(
+	clang-14 clang-format-14 libclang-rt-14-dev spin python3
+	python3-gi gir1.2-glib-2.0
+)
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing()
