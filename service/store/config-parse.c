@@ -9,8 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define VM_VCPUS_MAX_PC       255
-#define SUGGESTION_LENGTH_MAX 24
+#include "util/text.h"
 
 static int read_dict(ConfigReader *reader, GVariant *dict, void *object);
 
@@ -34,48 +33,14 @@ int config_reader_complain(const ConfigReader *reader, int error, const char *ke
 }
 
 /* ---- a misspelt key ---- */
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-	return MIN(a, MIN(b, c));
-}
-
-/* Insertions, deletions, replacements and swaps of neighbours (optimal string alignment), in any case. Both
- * are at most SUGGESTION_LENGTH_MAX long. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-	unsigned d[SUGGESTION_LENGTH_MAX + 1][SUGGESTION_LENGTH_MAX + 1];
-	size_t n_a = strlen(a), n_b = strlen(b);
-
-	for (unsigned i = 0; i <= n_a; i++)
-		d[i][0] = i;
-	for (unsigned j = 0; j <= n_b; j++)
-		d[0][j] = j;
-	for (unsigned i = 1; i <= n_a; i++)
-		for (unsigned j = 1; j <= n_b; j++) {
-			char x = g_ascii_tolower(a[i - 1]), y = g_ascii_tolower(b[j - 1]);
-
-			d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (x != y));
-			if (i > 1 && j > 1 && x == g_ascii_tolower(b[j - 2]) &&
-				y == g_ascii_tolower(a[i - 2]))
-				d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
-		}
-	return d[n_a][n_b];
-}
-
 static const char *suggest(const ConfigTable *table, const char *name)
 {
-	size_t length = strlen(name);
-	unsigned best = MIN(3, (unsigned)length / 3 + 1);
+	unsigned best = text_distance_limit(name);
 	const char *suggestion = NULL;
 
-	if (length > SUGGESTION_LENGTH_MAX)
-		return NULL;
 	for (unsigned i = 0; i < table->n_keys; i++) {
-		unsigned distance;
+		unsigned distance = text_distance(name, table->keys[i].name);
 
-		if (strlen(table->keys[i].name) > SUGGESTION_LENGTH_MAX)
-			continue;
-		distance = edit_distance(name, table->keys[i].name);
 		if (distance < best) {
 			best = distance;
 			suggestion = table->keys[i].name;

@@ -319,27 +319,51 @@ static inline int scan_token(Scanner *scanner, const char **at, const char *end)
 	g_assert_not_reached();
 }
 
-int json_scan(const char *text, size_t size, unsigned max_depth, JsonMemberFunc func, void *user)
+static const char *skip_space(const char *at, const char *end)
 {
-	Scanner scanner = {
-		.expect = VALUE, .max_depth = MIN(max_depth, DEPTH_MAX), .func = func, .user = user};
+	while (at < end && is_space(*at))
+		at++;
+	return at;
+}
+
+static int scan(Scanner *scanner, const char *text, size_t size)
+{
 	const char *at = text, *end = text + size;
 	int r;
 
-	while (at < end && is_space(*at))
-		at++;
-	if (func && (at == end || *at != '{'))
-		return -EBADMSG;
 	while (at < end) {
 		if (is_space(*at)) {
 			at++;
 			continue;
 		}
-		r = scan_token(&scanner, &at, end);
+		r = scan_token(scanner, &at, end);
 		if (r < 0)
 			return r;
 	}
-	return scanner.depth == 0 && scanner.expect == NEXT_OR_END ? 0 : -EBADMSG;
+	return scanner->depth == 0 && scanner->expect == NEXT_OR_END ? 0 : -EBADMSG;
+}
+
+static bool begins_with(const char *text, size_t size, char bracket)
+{
+	const char *at = skip_space(text, text + size);
+
+	return at < text + size && *at == bracket;
+}
+
+int json_scan(const char *text, size_t size, unsigned max_depth, JsonMemberFunc func, void *user)
+{
+	Scanner scanner = {
+		.expect = VALUE, .max_depth = MIN(max_depth, DEPTH_MAX), .func = func, .user = user};
+
+	return func && !begins_with(text, size, '{') ? -EBADMSG : scan(&scanner, text, size);
+}
+
+int json_scan_elements(const char *text, size_t size, unsigned max_depth, JsonMemberFunc func, void *user)
+{
+	Scanner scanner = {
+		.expect = VALUE, .max_depth = MIN(max_depth, DEPTH_MAX), .func = func, .user = user};
+
+	return begins_with(text, size, '[') ? scan(&scanner, text, size) : -EBADMSG;
 }
 
 /* ---- looking things up ---- */

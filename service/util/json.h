@@ -28,6 +28,9 @@ typedef struct JsonSlice {
 typedef void (*JsonMemberFunc)(const JsonSlice *member, void *user);
 int json_scan(const char *text, size_t size, unsigned max_depth, JsonMemberFunc func, void *user);
 
+/* The same for an array: `func` gets each element of the outermost level, as a value without a key. */
+int json_scan_elements(const char *text, size_t size, unsigned max_depth, JsonMemberFunc func, void *user);
+
 /* Any thread: the member `key` of the object `text` (well-formed already) as a value slice; false: none. A
  * repeated key: the last one, as in json-glib. */
 bool json_find(const char *text, size_t size, const char *key, JsonSlice *ret);

@@ -408,6 +408,42 @@ static void test_speed(void)
 	g_assert_cmpint(took, <, n * 10);
 }
 
+/* ---- elements ---- */
+static void take_element(const JsonSlice *element, void *user)
+{
+	g_assert_null(element->key);
+	g_string_append_printf(user, "<%.*s>", (int)element->value_size, element->value);
+}
+
+static void test_elements(void)
+{
+	static const struct {
+		const char *text, *elements;
+		int result;
+	} rows[] = {
+		{"[]", "", 0},
+		{" [ 1 , \"a,]\" ,null] ", "<1><\"a,]\"><null>", 0},
+		{"[{\"a\":[1,2]},[[3],4],{}]", "<{\"a\":[1,2]}><[[3],4]><{}>", 0},
+		{"{\"a\":1}", "", -EBADMSG},
+		{"1", "", -EBADMSG},
+		{"", "", -EBADMSG},
+		{" ", "", -EBADMSG},
+		{"[1,2", "<1><2>", -EBADMSG},
+		{"[1,]", "<1>", -EBADMSG},
+		{"[1]2", "<1>", -EBADMSG},
+		{"[1,{\"a\":[[[]]]}]", "<1>", -E2BIG},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autoptr(GString) heard = g_string_new(NULL);
+
+		g_assert_cmpint(
+			json_scan_elements(rows[i].text, strlen(rows[i].text), 4, take_element, heard), ==,
+			rows[i].result);
+		g_assert_cmpstr(heard->str, ==, rows[i].elements);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -415,6 +451,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/json/refuses", test_refuses);
 	g_test_add_func("/json/depth", test_depth);
 	g_test_add_func("/json/members", test_members);
+	g_test_add_func("/json/elements", test_elements);
 	g_test_add_func("/json/damage", test_damage);
 	g_test_add_func("/json/find", test_find);
 	g_test_add_func("/json/strings", test_strings);

@@ -1,5 +1,6 @@
 /* util/text.h: what comes from outside, made fit to be shown. */
 #include <glib.h>
+#include <limits.h>
 
 #include "util/text.h"
 
@@ -26,9 +27,39 @@ static void test_printable(void)
 	}
 }
 
+static void test_distance(void)
+{
+	static const struct {
+		const char *a, *b;
+		unsigned distance;
+	} rows[] = {
+		{"", "", 0},
+		{"Memory", "Memory", 0},
+		{"memory", "Memory", 0},
+		{"Memroy", "Memory", 1},
+		{"Memry", "Memory", 1},
+		{"Memoryy", "Memory", 1},
+		{"Nemory", "Memory", 1},
+		{"Skylake-Serve", "Skylake-Server-v5", 4},
+		{"", "abc", 3},
+		{"0123456789012345678901234567890x", "0123456789012345678901234567890y", 1},
+		{"0123456789012345678901234567890xx", "0", UINT_MAX},
+		{"0", "0123456789012345678901234567890xx", UINT_MAX},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_assert_cmpuint(text_distance(rows[i].a, rows[i].b), ==, rows[i].distance);
+		g_assert_cmpuint(text_distance(rows[i].b, rows[i].a), ==, rows[i].distance);
+	}
+	g_assert_cmpuint(text_distance_limit("ab"), ==, 1);
+	g_assert_cmpuint(text_distance_limit("Memroy"), ==, 3);
+	g_assert_cmpuint(text_distance_limit("a very long word indeed"), ==, 3);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/text/printable", test_printable);
+	g_test_add_func("/text/distance", test_distance);
 	return g_test_run();
 }
