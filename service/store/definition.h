@@ -74,6 +74,15 @@ int state_dir_remove_images(StateDir *dir, const char *uuid, char **ret_path);
 /* Removes the record alone. */
 int state_dir_forget_images(StateDir *dir, const char *uuid);
 
+/* ---- what need not be found out twice: state-dir-cache.c ---- */
+#define STATE_DIR_CACHE_MAX (1024U * 1024)
+
+/* What was written under this name for this key; the caller frees. 0; -ENOENT; or a negative errno for what
+ * counts as nothing: -ESTALE is another key's, another format's, or damaged. */
+int state_dir_read_cache(StateDir *dir, const char *name, const char *key, char **ret_body);
+/* Replaces it, not durably. 0 or a negative errno; -EFBIG: over STATE_DIR_CACHE_MAX. */
+int state_dir_write_cache(StateDir *dir, const char *name, const char *key, const char *body);
+
 /* ---- the run-time folder: what is true until the host restarts ---- */
 typedef struct RuntimeDir RuntimeDir;
 

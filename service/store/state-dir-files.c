@@ -23,7 +23,7 @@ static const char *const nvram_suffixes[VM_FIRMWARE_MAX] = {
 
 void state_dir_clean_files(const StateDir *dir)
 {
-	static const char *const folders[] = {NVRAM_FOLDER, STATE_DIR_IMAGES_FOLDER};
+	static const char *const folders[] = {NVRAM_FOLDER, STATE_DIR_IMAGES_FOLDER, STATE_DIR_CACHE_FOLDER};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
 		g_autoptr(GPtrArray) names = NULL;

@@ -14,6 +14,7 @@ struct StateDir {
 };
 
 #define STATE_DIR_IMAGES_FOLDER "images"
+#define STATE_DIR_CACHE_FOLDER  "cache"
 
 /* Before threads start: removes temporary files that a crash left beside the definitions. */
 void state_dir_clean_files(const StateDir *dir);

@@ -240,6 +240,82 @@ static void test_images_refused(Fixture *f, gconstpointer unused)
 
 #define ADD(name, func) g_test_add(name, Fixture, NULL, fixture_setup, func, fixture_teardown)
 
+/* ---- the cache ---- */
+static void assert_no_cache(Fixture *f, const char *key, int result)
+{
+	char *body = NULL;
+
+	g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", key, &body), ==, result);
+	g_assert_null(body);
+}
+
+static void assert_cache(Fixture *f, const char *key, const char *expected)
+{
+	g_autofree char *body = NULL;
+
+	g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", key, &body), ==, 0);
+	g_assert_cmpstr(body, ==, expected);
+}
+
+static void test_cache(Fixture *f, gconstpointer unused)
+{
+	static const char key[] = "/usr/bin/a \"b\"\n\\c \xff", body[] = "first\nsecond\n";
+
+	assert_no_cache(f, key, -ENOENT);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", key, body), ==, 0);
+	assert_cache(f, key, body);
+	assert_no_cache(f, "another", -ESTALE);
+	assert_no_cache(f, "", -ESTALE);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", "another", ""), ==, 0);
+	assert_cache(f, "another", "");
+	assert_no_cache(f, key, -ESTALE);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", key, body), ==, 0);
+	state_dir_free(f->dir);
+	fixture_open(f);
+	assert_cache(f, key, body);
+}
+
+/* Whatever has become of the file: it is as if there were none, and the next one takes its place. */
+static void test_damaged_cache(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *path = in_folder(f, "state/cache/qemu"), *text = NULL;
+	g_autofree char *large = g_strnfill(STATE_DIR_CACHE_MAX + 1, 'x');
+	char *body = NULL;
+	gsize size;
+
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", "key", "body\nbody\n"), ==, 0);
+	g_assert_true(g_file_get_contents(path, &text, &size, NULL));
+	for (gsize i = 0; i < size; i++) {
+		g_autofree char *damaged = g_memdup2(text, size);
+
+		g_assert_true(g_file_set_contents(path, text, (gssize)i, NULL));
+		g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", "key", &body), <, 0);
+		damaged[i] ^= 0x20;
+		g_assert_true(g_file_set_contents(path, damaged, (gssize)size, NULL));
+		g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", "key", &body), <, 0);
+		damaged[i] = '\0';
+		g_assert_true(g_file_set_contents(path, damaged, (gssize)size, NULL));
+		g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", "key", &body), <, 0);
+	}
+	put(path, large);
+	assert_no_cache(f, "key", -EFBIG);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", "key", large), ==, -EFBIG);
+	g_assert_cmpint(unlink(path), ==, 0);
+	g_assert_cmpint(symlink("/etc/passwd", path), ==, 0);
+	g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", "key", &body), <, 0);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", "key", "body"), ==, 0);
+	assert_cache(f, "key", "body");
+	/* Somebody took the folder's place. */
+	g_assert_cmpint(unlink(path), ==, 0);
+	g_clear_pointer(&text, g_free);
+	text = in_folder(f, "state/cache");
+	g_assert_cmpint(rmdir(text), ==, 0);
+	g_assert_cmpint(symlink("/tmp", text), ==, 0);
+	g_assert_cmpint(state_dir_read_cache(f->dir, "qemu", "key", &body), <, 0);
+	g_assert_cmpint(state_dir_write_cache(f->dir, "qemu", "key", "body"), <, 0);
+	g_assert_cmpint(unlink(text), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -249,5 +325,7 @@ int main(int argc, char **argv)
 	ADD("/state-dir-files/images", test_images);
 	ADD("/state-dir-files/images/forgotten", test_images_forgotten);
 	ADD("/state-dir-files/images/refused", test_images_refused);
+	ADD("/state-dir-files/cache", test_cache);
+	ADD("/state-dir-files/cache/damaged", test_damaged_cache);
 	return g_test_run();
 }
