@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -92,16 +93,20 @@ static char **child_environment(void)
 }
 
 /* A positive errno, as posix_spawn's family has it. */
-static int actions_add(posix_spawn_file_actions_t *actions, const int *fds, size_t n_fds, int output_fd)
+static int actions_add(
+	posix_spawn_file_actions_t *actions, const int *fds, size_t n_fds, const QemuStdio *stdio)
 {
 	int r;
 
-	/* Input last: output_fd may be any of the three. */
-	r = posix_spawn_file_actions_adddup2(actions, output_fd, STDOUT_FILENO);
+	/* Input last: when there is but one for output, it may be any of the three. */
+	r = posix_spawn_file_actions_adddup2(actions, stdio->output_fd, STDOUT_FILENO);
 	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(actions, output_fd, STDERR_FILENO);
+		r = posix_spawn_file_actions_adddup2(actions, stdio->error_fd, STDERR_FILENO);
 	if (r == 0)
-		r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+		r = stdio->input_fd < 0
+			    ? posix_spawn_file_actions_addopen(
+				      actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+			    : posix_spawn_file_actions_adddup2(actions, stdio->input_fd, STDIN_FILENO);
 	for (size_t i = 0; i < n_fds && r == 0; i++) {
 		g_assert(fds[i] > STDERR_FILENO);
 		r = posix_spawn_file_actions_adddup2(actions, fds[i], fds[i]);
@@ -125,7 +130,7 @@ static int attributes_set(posix_spawnattr_t *attributes)
 	return r;
 }
 
-static int spawn(char **argv, const int *fds, size_t n_fds, int output_fd, pid_t *ret_pid)
+static int spawn(char **argv, const int *fds, size_t n_fds, const QemuStdio *stdio, pid_t *ret_pid)
 {
 	g_autofree char **environment = child_environment();
 	posix_spawn_file_actions_t actions;
@@ -137,7 +142,7 @@ static int spawn(char **argv, const int *fds, size_t n_fds, int output_fd, pid_t
 		return -r;
 	r = posix_spawnattr_init(&attributes);
 	if (r == 0) {
-		r = actions_add(&actions, fds, n_fds, output_fd);
+		r = actions_add(&actions, fds, n_fds, stdio);
 		if (r == 0)
 			r = attributes_set(&attributes);
 		if (r == 0)
@@ -155,14 +160,15 @@ static void child_end(pid_t pid)
 		;
 }
 
-int qemu_process_spawn(char **argv, const int *fds, size_t n_fds, int output_fd, QemuProcess **ret_process)
+static int spawn_process(
+	char **argv, const int *fds, size_t n_fds, const QemuStdio *stdio, QemuProcess **ret_process)
 {
 	autofd int pidfd = -1;
 	uint64_t start_time = 0;
 	pid_t pid = -1;
 	int r;
 
-	r = spawn(argv, fds, n_fds, output_fd, &pid);
+	r = spawn(argv, fds, n_fds, stdio, &pid);
 	if (r < 0)
 		return r;
 	/* Nobody else reaps it: the number stays its own, though it may have ended already. */
@@ -174,6 +180,31 @@ int qemu_process_spawn(char **argv, const int *fds, size_t n_fds, int output_fd,
 	}
 	*ret_process = process_new(pid, g_steal_fd(&pidfd), start_time, true);
 	return 0;
+}
+
+int qemu_process_spawn(char **argv, const int *fds, size_t n_fds, int output_fd, QemuProcess **ret_process)
+{
+	QemuStdio stdio = {.input_fd = -1, .output_fd = output_fd, .error_fd = output_fd};
+
+	return spawn_process(argv, fds, n_fds, &stdio, ret_process);
+}
+
+int qemu_process_spawn_stdio(
+	char **argv, const int *fds, size_t n_fds, const QemuStdio *stdio, QemuProcess **ret_process)
+{
+	g_assert(stdio->output_fd > STDERR_FILENO && stdio->error_fd > STDERR_FILENO);
+	g_assert(stdio->input_fd < 0 || stdio->input_fd > STDERR_FILENO);
+	return spawn_process(argv, fds, n_fds, stdio, ret_process);
+}
+
+uint64_t qemu_process_cpu_usec(const QemuProcess *process)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(process->pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		return 0;
+	return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
 /* A process that nobody has reaped yet still has its number and its start time. */

@@ -30,6 +30,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QemuProcess, qemu_process_unref)
  * (posix_spawn(3): -ENOENT: no such binary). */
 int qemu_process_spawn(char **argv, const int *fds, size_t n_fds, int output_fd, QemuProcess **ret_process);
 
+/* The same with these three, each over 2; input -1: /dev/null. */
+typedef struct QemuStdio {
+	int input_fd, output_fd, error_fd;
+} QemuStdio;
+int qemu_process_spawn_stdio(
+	char **argv, const int *fds, size_t n_fds, const QemuStdio *stdio, QemuProcess **ret_process);
+
+/* Any thread: the time on CPUs that it has had so far, 0 when it is gone. */
+uint64_t qemu_process_cpu_usec(const QemuProcess *process);
+
 /* Any thread: a process that an earlier roostd started. -ESRCH: it is gone, or the pid is another process's
  * by now. */
 int qemu_process_open(pid_t pid, uint64_t start_time, QemuProcess **ret_process);
