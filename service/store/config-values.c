@@ -11,7 +11,6 @@
 
 #define QUOTE_MAX               64
 #define KERNEL_COMMAND_LINE_MAX 2047 /* what x86 kernels take (COMMAND_LINE_SIZE) */
-#define VM_MEMORY_MAX           (16ULL << 40)
 #define MAC_LENGTH              17
 
 char *config_quote(const char *text)
@@ -101,15 +100,20 @@ int config_check_kernel_command_line(const char *text, char **ret_problem)
 	return 0;
 }
 
+bool vm_cpu_model_is_valid(const char *name)
+{
+	size_t length = strlen(name);
+	bool good = length <= VM_CPU_MODEL_MAX && (length == 0 || g_ascii_isalnum(*name));
+
+	for (size_t i = 1; good && i < length; i++)
+		good = g_ascii_isalnum(name[i]) || strchr("._-", name[i]);
+	return good;
+}
+
 /* Which there are is QEMU's to say. */
 int config_check_cpu_model(const char *text, char **ret_problem)
 {
-	size_t length = strlen(text);
-	bool good = length <= VM_CPU_MODEL_MAX && (length == 0 || g_ascii_isalnum(*text));
-
-	for (size_t i = 1; good && i < length; i++)
-		good = g_ascii_isalnum(text[i]) || strchr("._-", text[i]);
-	if (!good) {
+	if (!vm_cpu_model_is_valid(text)) {
 		g_autofree char *quoted = config_quote(text);
 
 		return problem(ret_problem,

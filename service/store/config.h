@@ -19,6 +19,7 @@
 #define VM_VCPUS_MAX                     255 /* beyond, QEMU wants KVM's own interrupt controller */
 #define VM_DEVICE_NAME_MAX               24U /* QEMU's node names are at most 31, with a prefix of ours */
 #define VM_MEMORY_MIN                    (1ULL << 20)
+#define VM_MEMORY_MAX                    (16ULL << 40)
 #define VM_DISKS_MAX                     64
 #define VM_SATA_MAX                      6U
 #define VM_USB_DISKS_MAX                 8U
@@ -218,6 +219,9 @@ VmConfig *vm_config_with_on_watchdog(const VmConfig *config, VmWatchdogAction ac
 /* Any thread: whether the name is one (1-64 letters, digits, `._-`, first a letter or digit, not of a UUID's
  * form). With *ret_complaint set when it is not. */
 bool vm_name_is_valid(const char *name, char **ret_complaint);
+
+/* Any thread: whether CPUModel can be this; "" can. */
+bool vm_cpu_model_is_valid(const char *name);
 
 /* Any thread: dashed or 32 hex digits, any case, to the dashed lower-case form (37 bytes). False: no UUID. */
 bool vm_uuid_normalize(const char *text, char ret_uuid[static 37]);
