@@ -231,7 +231,9 @@ static bool start_engine(Service *service) ON_BUS_THREAD
 	r = engine_start(service->engine);
 	if (r < 0)
 		return complain("can't begin: %s", g_strerror(-r));
-	engine_probe_host(service->engine);
+	r = engine_check_host(service->engine, 0);
+	if (r < 0)
+		log_warning("QEMU can't be asked for what it can do: %s", g_strerror(-r));
 	return true;
 }
 
@@ -288,6 +290,7 @@ static void end_service(Service *service, int code) ON_BUS_THREAD
 	bool idle = true;
 
 	if (service->engine) {
+		engine_give_up_host(service->engine);
 		idle = workers_wait_idle(
 			service->engine->workers, clock_monotonic_usec() + WORKERS_WAIT_USEC);
 		engine_stop(service->engine);

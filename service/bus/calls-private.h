@@ -8,8 +8,6 @@ void call_free(Call *call);
 
 /* Answers with an error, and closes. */
 void call_answer_error(Call *call, const GError *error);
-/* The same, of a call that has no operation (any more): it is freed. */
-void call_fail(Call *call, GError *error_consume);
 
 /* Its operation waits for its turn, or it is a Kill: it joins the VM's list. */
 void call_enter_vm(Call *call, BusVm *bv, GQueue *list);

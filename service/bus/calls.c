@@ -53,6 +53,9 @@ void call_leave_vm(Call *call)
 {
 	call_leave_young(call);
 	call_leave_due(call);
+	if (call->line)
+		g_queue_unlink(call->line, &call->line_link);
+	call->line = NULL;
 	if (!call->vm)
 		return;
 	if (call->type) {
@@ -142,7 +145,7 @@ static void answer_result(Call *call, const Operation *op) ON_BUS_THREAD
 	call_close(call);
 }
 
-void call_reply_problems(Call *call, const GPtrArray *problems)
+void call_reply(Call *call, int (*append)(sd_bus_message *reply, const void *data), const void *data)
 {
 	sd_bus_message *reply = NULL;
 	int r = 0;
@@ -150,7 +153,7 @@ void call_reply_problems(Call *call, const GPtrArray *problems)
 	if (call->message && sd_bus_message_get_expect_reply(call->message)) {
 		r = sd_bus_message_new_method_return(call->message, &reply);
 		if (r >= 0)
-			r = problems_append(reply, problems);
+			r = append(reply, data);
 		if (r >= 0)
 			r = sd_bus_send(call->bus->connection, reply, NULL);
 		sd_bus_message_unref(reply);

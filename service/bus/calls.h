@@ -40,6 +40,8 @@ struct Call {
 	GList young_link;
 	bool young;
 	uint64_t exits_wanted; /* Kill: a view with this many exits tells */
+	GQueue *line;          /* waits in this line, for something else than a VM; or NULL */
+	GList line_link;
 };
 
 int calls_init(Bus *bus);
@@ -60,8 +62,9 @@ bool call_submit(
 void call_kill(Call *call, BusVm *bv);
 /* Answers without an operation. */
 void call_reply_empty(Call *call) ON_BUS_THREAD;
-/* ValidateVM's answer; `problems` is of GError. */
-void call_reply_problems(Call *call, const GPtrArray *problems);
+void call_reply(Call *call, int (*append)(sd_bus_message *reply, const void *data), const void *data);
+/* Answers with an error; the call has no operation (any more), and is freed. */
+void call_fail(Call *call, GError *error_consume);
 bool call_count(Call *call, GError **error);
 /* Takes the VM's queued operations back that need QEMU and have a lower number; answers them Cancelled. */
 void calls_cancel_before(BusVm *bv, uint64_t kill_id) ON_BUS_THREAD;

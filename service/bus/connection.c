@@ -10,6 +10,7 @@
 #include "bus/autostart.h"
 #include "bus/bound.h"
 #include "bus/calls.h"
+#include "bus/capabilities.h"
 #include "bus/idle.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
@@ -23,27 +24,6 @@
 #define FLUSH_USEC     (2 * USEC_PER_SEC)
 
 /* ---- the inbox ---- */
-static void on_host(Bus *bus, HostFacts *facts)
-{
-	HostPicture new = {
-		.qemu_version = g_strdup(facts->qemu_version ? facts->qemu_version : ""), .kvm = facts->kvm};
-	const char *names[3] = {NULL};
-	unsigned n = 0;
-
-	new.tcg = *new.qemu_version != '\0';
-	if (facts->complaint)
-		log_warning("%s", facts->complaint);
-	if (g_strcmp0(new.qemu_version, bus->host.qemu_version ? bus->host.qemu_version : "") != 0)
-		names[n++] = "QemuVersion";
-	if (new.tcg != bus->host.tcg || new.kvm != bus->host.kvm)
-		names[n++] = "Accelerators";
-	g_free(bus->host.qemu_version);
-	bus->host = new;
-	if (n > 0)
-		publish_manager_properties(bus, names);
-	host_facts_free(facts);
-}
-
 static bool take_item(Bus *bus) ON_BUS_THREAD
 {
 	InboxItem *item = inbox_take(&bus->engine->inbox, false);
@@ -58,7 +38,7 @@ static bool take_item(Bus *bus) ON_BUS_THREAD
 		calls_operation_done(bus, operation_from_item(item));
 		break;
 	case INBOX_HOST:
-		on_host(bus, (HostFacts *)((char *)item - offsetof(HostFacts, item)));
+		capabilities_on_facts(bus, (HostFacts *)((char *)item - offsetof(HostFacts, item)));
 		break;
 	}
 	return true;
@@ -136,6 +116,8 @@ static int set_up(Bus *bus)
 		r = senders_init(bus);
 	if (r >= 0)
 		r = publish_init(bus);
+	if (r >= 0)
+		r = capabilities_init(bus);
 	if (r >= 0)
 		r = sd_event_add_io(
 			bus->loop, &bus->inbox_source, bus->engine->inbox.bell, EPOLLIN, on_inbox, bus);
@@ -221,6 +203,7 @@ void bus_begin_shutdown(Bus *bus)
 		return;
 	bus->ending = true;
 	autostart_end(bus);
+	capabilities_end(bus);
 	calls_begin_shutdown(bus);
 	if (calls_are_over(bus) || timer_init(&bus->ending_timer, bus->loop, on_ending_time, bus) < 0)
 		sd_event_exit(bus->loop, EXIT_SUCCESS);
@@ -248,6 +231,7 @@ void bus_finish(Bus *bus)
 	while (take_item(bus))
 		continue;
 	publish_all_kept(bus);
+	capabilities_end(bus);
 	calls_finish(bus);
 	publish_manager(bus);
 	sd_bus_detach_event(bus->connection);
@@ -276,12 +260,12 @@ Bus *bus_free(Bus *bus)
 	registry_foreach(bus->registry, drop_vm, NULL);
 	if (bus->history)
 		publish_done(bus);
+	capabilities_done(bus);
 	timer_done(&bus->ending_timer);
 	idle_done(bus);
 	sd_event_source_disable_unref(bus->inbox_source);
 	sd_bus_close_unref(bus->connection);
 	g_free(bus->vm_vtable);
-	g_free(bus->host.qemu_version);
 	g_free(bus);
 	return NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "bus/bound.h"
 #include "bus/calls.h"
+#include "bus/problems.h"
 #include "bus/publish.h"
 #include "bus/variant.h"
 
@@ -61,7 +62,7 @@ bool begin_validate(Call *call, BusVm *none, GError **error)
 			return false;
 		}
 		g_ptr_array_add(problems, problem);
-		call_reply_problems(call, problems);
+		call_reply(call, problems_append, problems);
 		return true;
 	}
 	if (call->bus->n_validating >= CALLS_VALIDATING_MAX) {

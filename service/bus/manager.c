@@ -1,6 +1,7 @@
 /* The Manager's object: its vtable, its properties. */
 #include <string.h>
 
+#include "bus/capabilities.h"
 #include "bus/members.h"
 
 #define ARCHITECTURE "x86_64"
@@ -16,22 +17,17 @@ static int get_text(sd_bus *connection, const char *path, const char *interface,
 	const Bus *bus = userdata;
 	const char *text = strcmp(property, "Version") == 0        ? ROOST_VERSION
 			   : strcmp(property, "Architecture") == 0 ? ARCHITECTURE
-								   : bus->host.qemu_version;
+								   : capabilities_version(bus);
 
-	return sd_bus_message_append_basic(reply, 's', text ? text : "");
+	return sd_bus_message_append_basic(reply, 's', text);
 }
 
 static int get_accelerators(sd_bus *connection, const char *path, const char *interface, const char *property,
 	sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const Bus *bus = userdata;
-	const char *words[3] = {NULL};
-	unsigned n = 0;
+	const char *words[CAPABILITIES_ACCELERATORS_MAX];
 
-	if (bus->host.kvm)
-		words[n++] = "kvm";
-	if (bus->host.tcg)
-		words[n++] = "tcg";
+	capabilities_accelerators(userdata, words);
 	return sd_bus_message_append_strv(reply, (char **)words);
 }
 
@@ -68,6 +64,7 @@ static const sd_bus_vtable vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("DefineVM", SD_BUS_ARGS("a{sv}", config), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("CreateVM", SD_BUS_ARGS("a{sv}", config, "a{sv}", options), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("ValidateVM", SD_BUS_ARGS("a{sv}", config), SD_BUS_RESULT("a(sss)", problems), on_call, ANY),
+	SD_BUS_METHOD_WITH_ARGS("GetCapabilities", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a{sv}", info), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("GetVM", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("GetVMByPID", SD_BUS_ARGS("u", pid), SD_BUS_RESULT("o", vm), on_call, ANY),
 	SD_BUS_METHOD_WITH_ARGS("ListVMs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sso)", vms), on_call, ANY),

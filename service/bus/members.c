@@ -5,9 +5,11 @@
 
 #include "bus/access.h"
 #include "bus/calls.h"
+#include "bus/capabilities.h"
 #include "bus/definitions.h"
 #include "bus/errors.h"
 #include "bus/options.h"
+#include "bus/problems.h"
 #include "bus/publish.h"
 #include "bus/reads.h"
 #include "bus/variant.h"
@@ -259,6 +261,7 @@ static const MemberRow members[] = {
 	{BUS_MANAGER, "DefineVM", ACCESS_CHANGE, .begin = begin_define},
 	{BUS_MANAGER, "CreateVM", ACCESS_CHANGE, .begin = begin_create},
 	{BUS_MANAGER, "ValidateVM", ACCESS_CHANGE, .begin = begin_validate},
+	{BUS_MANAGER, "GetCapabilities", ACCESS_READ, .begin = begin_get_capabilities},
 	{BUS_MANAGER, "GetVM", ACCESS_READ, .read = read_get_vm},
 	{BUS_MANAGER, "GetVMByPID", ACCESS_READ, .read = read_get_vm_by_pid},
 	{BUS_MANAGER, "ListVMs", ACCESS_READ, .is_list = true, .read = read_list_vms},
@@ -331,7 +334,7 @@ int member_handle(Bus *bus, BusVm *bv, sd_bus_message *message)
 	const MemberRow *row = find_row(bv ? BUS_VM : BUS_MANAGER, sd_bus_message_get_member(message));
 
 	assert_bus_thread(__func__);
-	if (row->access == ACCESS_READ)
+	if (row->read)
 		return answer_read(bus, bv, message, row);
 	calls_take(bus, message, row);
 	return 1;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The methods, in one table: who may call each, and what it does. Those that only read are answered from what
- * is installed, at once; the others become a Call, and begin when the caller is known.
+ * The methods, in one table: who may call each, and what it does. Those that only read what is installed are
+ * answered at once; the others become a Call, and begin when the caller is known.
  */
 #include "bus/options.h"
 #include "bus/service.h"
@@ -17,9 +17,9 @@ typedef struct MemberRow {
 	bool is_list;   /* a read whose reply may be large */
 	bool by_name;   /* the first argument names the VM */
 	bool unlimited; /* not counted: what frees a VM must get through */
-	/* ACCESS_READ: appends to the reply. */
+	/* Answered at once, free to everybody: appends to the reply. */
 	bool (*read)(Bus *bus, BusVm *bv, sd_bus_message *message, sd_bus_message *reply, GError **error);
-	/* ACCESS_CHANGE: true: the call will be answered; false: it is answered by the error now. */
+	/* Or it becomes a Call. True: it will be answered; false: it is answered by the error now. */
 	bool (*begin)(Call *call, BusVm *bv, GError **error);
 } MemberRow;
 

@@ -13,8 +13,9 @@ static int append_problem(sd_bus_message *reply, const GError *problem)
 	return sd_bus_message_append(reply, "(sss)", key, error_to_dbus_name(problem), problem->message);
 }
 
-int problems_append(sd_bus_message *reply, const GPtrArray *problems)
+int problems_append(sd_bus_message *reply, const void *data)
 {
+	const GPtrArray *problems = data;
 	int r = sd_bus_message_open_container(reply, 'a', "(sss)");
 
 	for (unsigned i = 0; i < problems->len && r >= 0; i++)

@@ -62,9 +62,14 @@ typedef struct BusVm {
 	uint64_t kept_until_usec;
 } BusVm;
 
+/* capabilities.c: what is known of the host's QEMU, and who waits to hear it. */
 typedef struct HostPicture {
-	char *qemu_version;
-	bool tcg, kvm;
+	HostFacts *facts; /* the newest, or NULL */
+	GQueue calls;     /* Call.line_link: GetCapabilities, for a check that has not begun */
+	GQueue checked;   /* likewise, for the one under way */
+	uint64_t check;   /* the number of the last one */
+	bool checking;    /* it is under way */
+	Timer timer;      /* when the first of the calls is due */
 } HostPicture;
 
 /* Calls by when they are due: those of one class in the order of their acceptance, so each line's first is

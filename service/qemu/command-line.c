@@ -324,7 +324,7 @@ static const char *const fixed_words[] = {
 	"-nodefaults",
 	"-no-user-config",
 	"-sandbox",
-	"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+	QEMU_SANDBOX_OPTIONS,
 	"-S",
 	"-no-shutdown",
 	"-display",

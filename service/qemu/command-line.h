@@ -10,6 +10,9 @@
 
 #include "store/config.h"
 
+/* What QEMU may not do once it has started. */
+#define QEMU_SANDBOX_OPTIONS "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
 typedef struct QemuCommandLine {
 	const char *binary;
 	const VmConfig *config;

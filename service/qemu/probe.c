@@ -20,10 +20,8 @@
 #include "qemu/command-line.h"
 #include "qemu/probe-internal.h"
 #include "qemu/run.h"
+#include "util/clock.h"
 #include "util/fd.h"
-
-#define VERSION_MAX    256
-#define VERSION_PREFIX "QEMU emulator version "
 
 /* The ISA debug exit device ends QEMU with a code of (value << 1) | 1. QEMU's own failures are 1, so the
  * value is not 0. */
@@ -32,6 +30,9 @@
 
 #define FIRMWARE_SIZE (64 * 1024)
 #define FIRMWARE_TAIL 256
+
+/* A CPU needs a fiftieth of it. */
+#define ENOUGH_CPU_USEC (500 * USEC_PER_MSEC)
 
 /* The last 256 bytes of 4 GiB. The page tables are made in RAM that is zero: 1000, 2000, 3000 map the last 2
  * MiB. */
@@ -78,42 +79,54 @@ static const uint8_t firmware_reset[] = {
 
 G_STATIC_ASSERT(sizeof firmware_start <= RESET_OFFSET);
 
-/* NULL: no version in it. */
-static char *version_from_output(const char *output)
+/* ---- capabilities ---- */
+static int run_dialogue(const char *binary, uint64_t timeout_usec, int cancel_fd, QemuRun *ret_run)
 {
-	const char *version = output + strlen(VERSION_PREFIX);
-	size_t size;
+	/* As VMs are started, but without a machine. The sandbox forbids what a VM's does: what QEMU can't
+	 * say under it, it can't do under it. */
+	const char *const argv[] = {binary, "-nodefaults", "-no-user-config", "-sandbox",
+		QEMU_SANDBOX_OPTIONS, "-S", "-display", "none", "-machine", "none", "-qmp", "stdio", NULL};
+	g_autofree char *input = qemu_dialogue_questions();
+	QemuRunOptions options = {.input = input,
+		.answer_max = QEMU_DIALOGUE_MAX,
+		.timeout_usec = timeout_usec,
+		.cancel_fd = cancel_fd};
 
-	if (!g_str_has_prefix(output, VERSION_PREFIX) || !g_ascii_isdigit(*version))
-		return NULL;
-	size = strcspn(version, " \t\r\n(");
-	return size < VERSION_MAX ? g_strndup(version, size) : NULL;
+	return qemu_run_with((char **)argv, &options, ret_run);
 }
 
-int qemu_probe_version(const char *binary, uint64_t timeout_usec, char **ret_version, char **ret_complaint)
+static int run_to_error(const QemuRun *run)
 {
-	char *argv[] = {(char *)binary, (char *)"--version", NULL};
+	return run->timed_out         ? -ETIMEDOUT
+	       : run->answer_too_long ? -EFBIG
+	       : run->cancelled       ? -ECANCELED
+				      : -EIO;
+}
+
+int qemu_probe_capabilities(const char *binary, uint64_t timeout_usec, int cancel_fd, QemuCapabilities **ret,
+	char **ret_complaint)
+{
 	g_auto(QemuRun) run = {0};
-	g_autofree char *version = NULL, *end = NULL;
+	g_autofree char *words = NULL;
 	int r;
 
-	r = qemu_run(argv, NULL, 0, timeout_usec, &run);
+	r = run_dialogue(binary, timeout_usec, cancel_fd, &run);
 	if (r < 0) {
 		*ret_complaint = g_strdup_printf("%s: %s", binary, g_strerror(-r));
 		return r;
 	}
-	if (!run.timed_out && run.code == 0 && run.signal == 0) {
-		version = version_from_output(run.output);
-		if (version) {
-			*ret_version = g_steal_pointer(&version);
-			return 0;
-		}
+	if (run.timed_out || run.answer_too_long || run.cancelled || run.signal != 0 || run.code != 0) {
+		words = qemu_run_describe(&run, timeout_usec);
+		*ret_complaint = g_strdup_printf("%s: asked for what it can do, it %s", binary, words);
+		return run_to_error(&run);
 	}
-	end = qemu_run_describe(&run, timeout_usec);
-	*ret_complaint = g_strdup_printf("%s --version: no version of QEMU, %s", binary, end);
-	return run.timed_out ? -ETIMEDOUT : -EBADMSG;
+	r = qemu_dialogue_read(run.answer, run.answer_size, ret, &words);
+	if (r < 0)
+		*ret_complaint = g_strdup_printf("%s: asked for what it can do: %s", binary, words);
+	return r;
 }
 
+/* ---- KVM ---- */
 /* A file of FIRMWARE_SIZE, as the descriptor or a negative errno. */
 static int firmware_new(void)
 {
@@ -132,7 +145,7 @@ static int firmware_new(void)
 }
 
 static int run_firmware(
-	const char *binary, VmAccelerator accelerator, uint64_t timeout_usec, QemuRun *ret_run)
+	const char *binary, VmAccelerator accelerator, uint64_t timeout_usec, int cancel_fd, QemuRun *ret_run)
 {
 	autofd int firmware = firmware_new();
 	g_autofree char *bios = g_strdup_printf("/dev/fd/%d", firmware);
@@ -141,24 +154,28 @@ static int run_firmware(
 		"-no-reboot", "-machine", "pc", "-accel", vm_accelerator_to_string(accelerator), "-cpu",
 		qemu_cpu_model(accelerator), "-m", "1M", "-bios", bios, "-device",
 		"isa-debug-exit,iobase=0xf4,iosize=1", NULL};
+	QemuRunOptions options = {
+		.fds = &firmware, .n_fds = 1, .timeout_usec = timeout_usec, .cancel_fd = cancel_fd};
 
 	if (firmware < 0)
 		return firmware;
-	return qemu_run((char **)argv, &firmware, 1, timeout_usec, ret_run);
+	return qemu_run_with((char **)argv, &options, ret_run);
 }
 
-bool qemu_probe_accelerator(
-	const char *binary, VmAccelerator accelerator, uint64_t timeout_usec, char **ret_why)
+bool qemu_probe_accelerator(const char *binary, VmAccelerator accelerator, uint64_t timeout_usec,
+	int cancel_fd, bool *ret_conclusive, char **ret_why)
 {
 	g_auto(QemuRun) run = {0};
 	g_autofree char *end = NULL;
 	int r;
 
-	r = run_firmware(binary, accelerator, timeout_usec, &run);
+	*ret_conclusive = false;
+	r = run_firmware(binary, accelerator, timeout_usec, cancel_fd, &run);
 	if (r < 0) {
 		*ret_why = g_strdup_printf("%s: %s", binary, g_strerror(-r));
 		return false;
 	}
+	*ret_conclusive = !run.cancelled && (!run.timed_out || run.cpu_usec >= ENOUGH_CPU_USEC);
 	if (!run.timed_out && run.signal == 0 && run.code == EXIT_CODE)
 		return true;
 	end = qemu_run_describe(&run, timeout_usec);
@@ -166,7 +183,9 @@ bool qemu_probe_accelerator(
 	return false;
 }
 
-bool qemu_probe_kvm(const char *binary, uint64_t timeout_usec, char **ret_why)
+bool qemu_probe_kvm(
+	const char *binary, uint64_t timeout_usec, int cancel_fd, bool *ret_conclusive, char **ret_why)
 {
-	return qemu_probe_accelerator(binary, VM_ACCELERATOR_KVM, timeout_usec, ret_why);
+	return qemu_probe_accelerator(
+		binary, VM_ACCELERATOR_KVM, timeout_usec, cancel_fd, ret_conclusive, ret_why);
 }

@@ -6,6 +6,7 @@
 
 #include "qemu/command-line.h"
 #include "qemu/image.h"
+#include "qemu/support.h"
 #include "vm/disks.h"
 #include "vm/files.h"
 
@@ -40,7 +41,7 @@ static void check_file(const char *key, const char *path, GPtrArray *problems)
 
 static void check_memory(const VmConfig *config, GPtrArray *problems)
 {
-	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t host = host_memory();
 
 	if (config->memory > host)
 		add(problems, VM_ERROR_INVALID_CONFIG,
@@ -61,6 +62,9 @@ static void check_accelerator(Engine *engine, const VmConfig *config, VmAccelera
 		*ret = VM_ACCELERATOR_KVM;
 	else if (config->accelerator == VM_ACCELERATOR_KVM)
 		add(problems, VM_ERROR_NOT_SUPPORTED, "Accelerator: KVM does not work on this host: %s", why);
+	else if (g_str_equal(config->cpu_model, "host"))
+		add(problems, VM_ERROR_NOT_SUPPORTED,
+			"CPUModel: 'host' needs KVM, which does not work on this host: %s", why);
 }
 
 static void check_firmware(const VmConfig *config, GPtrArray *problems)
@@ -89,10 +93,48 @@ static void check_new_image(const VmConfig *config, unsigned index, GPtrArray *p
 			g_strerror(errno));
 }
 
+/* ---- what this QEMU can do ---- */
+static void add_unsupported(const char *complaint, void *user)
+{
+	add(user, VM_ERROR_NOT_SUPPORTED, "%s", complaint);
+}
+
+void vm_check_support(Engine *engine, const VmConfig *config, GPtrArray *problems)
+{
+	g_autofree char *complaint = NULL;
+	g_autoptr(QemuCapabilities) capabilities = engine_capabilities(engine, &complaint);
+
+	if (capabilities)
+		qemu_check_support(config, capabilities, add_unsupported, problems);
+}
+
+bool vm_check_supported(Engine *engine, const VmConfig *config, GError **error)
+{
+	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
+
+	vm_check_support(engine, config, problems);
+	if (problems->len > 0)
+		g_propagate_error(error, g_error_copy(problems->pdata[0]));
+	return problems->len == 0;
+}
+
+void vm_check_qemu(Engine *engine, GPtrArray *problems)
+{
+	g_autofree char *complaint = NULL;
+	g_autoptr(QemuCapabilities) capabilities = engine_capabilities(engine, &complaint);
+
+	if (!capabilities)
+		add(problems, VM_ERROR_QEMU_FAILED, "%s", complaint);
+}
+
+/* ---- all of it ---- */
 void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
 {
+	assert_worker(__func__);
 	if (access(engine->qemu_binary, X_OK) < 0)
 		add(problems, VM_ERROR_QEMU_FAILED, "%s: %s", engine->qemu_binary, g_strerror(errno));
+	else
+		vm_check_support(engine, config, problems);
 	facts->claims = g_new0(Claim, config->n_disks + 1);
 	facts->block_devices = g_new0(bool, config->n_disks + 1);
 	for (unsigned i = 0; i < config->n_disks; i++) {

@@ -68,8 +68,7 @@ int engine_new(const EngineOptions *options, Engine **ret_engine)
 	engine->max_internal = 2 * (unsigned)MAX(n_cores, 1);
 	g_queue_init(&engine->internal_waiting);
 	g_queue_init(&engine->resync_waiting);
-	leaf_init(&engine->host_mutex);
-	engine->kvm_works = -1;
+	engine->host = host_new();
 	*ret_engine = engine;
 	return 0;
 
@@ -206,9 +205,8 @@ void engine_free(Engine *engine)
 	inbox_done(&engine->ready);
 	inbox_done(&engine->inbox);
 	leaf_done(&engine->internal_mutex);
-	leaf_done(&engine->host_mutex);
+	host_free(engine->host);
 	fd_close(&engine->stop_bell);
-	g_free(engine->kvm_why);
 	g_free(engine->qemu_binary);
 	g_free(engine);
 }

@@ -10,6 +10,7 @@
 #include "exec/workers.h"
 #include "store/definition.h"
 #include "vm/claims.h"
+#include "vm/host.h"
 
 typedef struct Engine Engine;
 typedef struct Vm Vm;
@@ -77,10 +78,7 @@ struct Engine {
 	unsigned n_resyncing;   /* event thread: resyncs under way */
 	GQueue resync_waiting;  /* event thread: Vm*, a reference each */
 
-	/* Worker operations without a VM; the answer of the KVM probe. */
-	Leaf host_mutex;
-	int kvm_works; /* host_mutex: -1 not asked yet, 0, 1 */
-	char *kvm_why; /* host_mutex: why it does not */
+	Host *host; /* what QEMU is here */
 };
 
 /* Before threads start. 0 or a negative errno. */
@@ -103,20 +101,3 @@ uint64_t engine_scaled_usec(const Engine *engine, uint64_t usec);
 
 /* Any thread: a number for a QMP command, never given twice, never 0. */
 uint64_t engine_next_command_id(void);
-
-/* ---- what this host's QEMU is: found out on a worker, told to the bus thread as INBOX_HOST ---- */
-typedef struct HostFacts {
-	InboxItem item;
-	char *qemu_version; /* "" when there is no QEMU */
-	char *complaint;    /* why, or NULL */
-	bool kvm;
-} HostFacts;
-HostFacts *host_facts_free(HostFacts *facts);
-
-/* The bus thread, once: starts the probes; INBOX_HOST follows, once with the version, once more when KVM
- * works. */
-void engine_probe_host(Engine *engine) ON_BUS_THREAD;
-
-/* A worker, no lock held: whether a vCPU runs under KVM here; bounded, asked once in the engine's life.
- * *ret_why: when it does not; the caller frees. */
-bool engine_kvm_works(Engine *engine, char **ret_why) ON_WORKER;

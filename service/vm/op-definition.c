@@ -1,10 +1,12 @@
 /*
- * Define, SetAutostart, Rename, Undefine: what is durable. Each commits first: the caller of one that takes
- * too long on slow storage is told so, but it is carried out, and the VM's other operations wait for it.
+ * Define, SetAutostart, Rename, Undefine: what is durable. Each commits before it writes: the caller of one
+ * that takes too long on slow storage is told so, but it is carried out, and the VM's other operations wait
+ * for it.
  */
 #include <errno.h>
 
 #include "util/log.h"
+#include "vm/checks.h"
 #include "vm/files.h"
 #include "vm/operation.h"
 
@@ -36,9 +38,23 @@ static bool write_definition(Operation *op, const VmConfig *config, uint64_t rev
 	return r >= 0;
 }
 
+/* Whether QEMU can carry it out, the lock released. It may take a process to find out, within its time: the
+ * place is kept. */
+static bool check_supported(Operation *op, const VmConfig *config, GError **error) REQUIRES(op->vm->lock)
+{
+	bool supported;
+
+	assert_worker(__func__);
+	operation_release(op);
+	supported = vm_check_supported(op->vm->engine, config, error);
+	operation_retake(op);
+	return supported;
+}
+
 static bool run_define(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
-	if (!write_definition(op, op->vm->config, op->vm->revision, error))
+	if (!check_supported(op, op->vm->config, error) ||
+		!write_definition(op, op->vm->config, op->vm->revision, error))
 		return false;
 	op->vm->dirty = true;
 	return true;

@@ -2,6 +2,8 @@
  * ValidateVM: everything that Start would find, without side effects. It runs on a VM of its own that nobody
  * else knows, made from the definition and thrown away afterwards.
  */
+#include <unistd.h>
+
 #include "vm/checks.h"
 #include "vm/disks.h"
 #include "vm/operation.h"
@@ -15,7 +17,11 @@ static bool run_validate(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	GError *conflict = NULL;
 
 	operation_block(op);
+	assert_worker(__func__);
 	vm_check_start(op->vm->engine, config, &facts, problems);
+	/* Start tries a QEMU that can't be asked all the same. */
+	if (access(op->vm->engine->qemu_binary, X_OK) == 0)
+		vm_check_qemu(op->vm->engine, problems);
 	if (!vm_disks_are_free(op->vm->engine, config, facts.claims, &conflict))
 		g_ptr_array_add(problems, conflict);
 	if (!operation_unblock(op, error))

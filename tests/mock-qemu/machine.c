@@ -3,9 +3,8 @@
 
 #include <string.h>
 
+#include "capabilities.h"
 #include "util/json.h"
-
-#define VERSION "{\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"mock\"}"
 
 static const char *const state_names[] = {
 	[STATE_PRELAUNCH] = "prelaunch",
@@ -82,8 +81,10 @@ Command *command_free(Command *command)
 
 void machine_greet(Machine *machine)
 {
-	g_string_append(
-		machine->output, "{\"QMP\": {\"version\": " VERSION ", \"capabilities\": [\"oob\"]}}\r\n");
+	g_autofree char *version = capabilities_version();
+
+	g_string_append_printf(
+		machine->output, "{\"QMP\": {\"version\": %s, \"capabilities\": [\"oob\"]}}\r\n", version);
 }
 
 void machine_event(Machine *machine, const char *event)
@@ -217,7 +218,14 @@ static const struct {
 		.desc = "Unable to wake up: guest is not in suspended state"},
 	{"query-status", .func = do_query_status},
 	{"query-chardev", .func = do_query_chardev},
-	{"query-version", .value = VERSION},
+	{"query-version", .func = capabilities_query_version},
+	{"query-kvm", .value = "{\"enabled\": false, \"present\": true}"},
+	{"query-machines", .func = capabilities_query_machines},
+	{"query-cpu-definitions", .func = capabilities_query_cpu_definitions},
+	{"qom-list-types", .func = capabilities_qom_list_types, .takes_arguments = true},
+	{"qom-list-properties", .func = capabilities_qom_list_properties, .takes_arguments = true},
+	{"query-command-line-options", .func = capabilities_query_options},
+	{"query-qmp-schema", .func = capabilities_query_schema},
 	{"query-block", .value = "[]"},
 	{"query-jobs", .value = "[]"},
 	{"query-block-jobs", .value = "[]"},

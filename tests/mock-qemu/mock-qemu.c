@@ -25,14 +25,19 @@
  *   flood COUNT JSON               from the first cont, as fast as the socket takes it; COUNT 0: without end
  *   ignore powerdown               a guest that does not listen
  *   ignore sigterm                 only SIGKILL ends it
+ *   record PATH                    the names of commands are appended to this file, a line each, as they come
  *
  * An event's JSON is without a timestamp, {"event": "X", "data": {...}}; $N in it becomes the number of the
  * event.
+ *
+ * With `-qmp stdio`, as a probe starts it, it speaks QMP on standard input and output, and is ended by
+ * `quit`; capabilities.h says what it can do.
  *
  * One thread, one poll loop. QMP is answered in order; when its peer hangs up, the next connection is greeted
  * anew, and what was in progress has its effect but no reply.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -65,7 +70,8 @@ typedef struct Mock {
 	Chardev qmp;
 	GArray *consoles; /* Chardev */
 	int signals;
-	bool stopped; /* -S */
+	bool stopped;  /* -S */
+	bool on_stdio; /* -qmp stdio */
 	char *script_path;
 	GString *input;
 	Command *current; /* being executed until due_usec */
@@ -124,15 +130,14 @@ static void take_command_line(Mock *mock, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
 
-		if (strcmp(argv[i], "--version") == 0 || strcmp(argv[i], "-version") == 0) {
-			puts("QEMU emulator version 7.2.22 (mock)");
-			exit(0);
-		}
 		if (strcmp(argv[i], "-chardev") == 0) {
 			take_chardev(mock, value);
 			i++;
 		} else if (strcmp(argv[i], "-append") == 0) {
 			take_kernel_command_line(mock, value);
+			i++;
+		} else if (strcmp(argv[i], "-qmp") == 0 && strcmp(value, "stdio") == 0) {
+			mock->on_stdio = true;
 			i++;
 		} else if (strcmp(argv[i], "-S") == 0) {
 			mock->stopped = true;
@@ -230,6 +235,15 @@ static void execute(Mock *mock)
 	g_clear_pointer(&mock->current, command_free);
 }
 
+static void append_line(const char *path, const char *text)
+{
+	autofd int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	g_autofree char *line = g_strconcat(text, "\n", NULL);
+
+	if (fd < 0 || fd_write_all(fd, line, strlen(line)) < 0)
+		fprintf(stderr, "mock-qemu: %s: can't be written\n", path);
+}
+
 static void begin(Mock *mock, const char *line, size_t size)
 {
 	const Rule *delay;
@@ -240,6 +254,8 @@ static void begin(Mock *mock, const char *line, size_t size)
 	mock->due_usec = 0;
 	if (!mock->current->name)
 		return;
+	if (mock->script->record)
+		append_line(mock->script->record, mock->current->name);
 	for (guint i = 0; i < mock->script->rules->len; i++) {
 		const Rule *rule = mock->script->rules->pdata[i];
 
@@ -451,6 +467,30 @@ static void run(Mock *mock)
 	}
 }
 
+/* ---- standard input and output ---- */
+
+static G_NORETURN void run_on_stdio(Mock *mock)
+{
+	struct pollfd readable = {.fd = STDIN_FILENO, .events = POLLIN};
+	GString *output = mock->machine.output;
+	char buffer[4096];
+	ssize_t n = 1;
+
+	if (!mock->stuck)
+		machine_greet(&mock->machine);
+	while (!mock->machine.ended && n > 0) {
+		run_commands(mock);
+		if (fd_write_all(STDOUT_FILENO, output->str, output->len) < 0)
+			break;
+		g_string_truncate(output, 0);
+		if (mock->machine.ended || poll(&readable, 1, poll_timeout(mock)) < 1)
+			continue;
+		n = read(STDIN_FILENO, buffer, sizeof buffer);
+		g_string_append_len(mock->input, buffer, MAX(n, 0));
+	}
+	exit(0);
+}
+
 static void start_as_told(Mock *mock)
 {
 	const Rule *rule = script_find(mock->script, "start", RULE_SLEEP);
@@ -484,8 +524,10 @@ int main(int argc, char **argv)
 
 	mock.machine.chardevs = g_ptr_array_new_with_free_func(g_free);
 	take_command_line(&mock, argc, argv);
-	if (mock.qmp.listener < 0) {
-		/* As a probe for what a QEMU can do starts it: it can do nothing, and says so at once. */
+	if (mock.on_stdio)
+		mock.qmp.output = g_string_new(NULL);
+	else if (mock.qmp.listener < 0) {
+		/* As a trial VM is started: it can't run one, and says so at once. */
 		fputs("mock-qemu: no -chardev socket,id=qmp,fd=N\n", stderr);
 		exit(1);
 	}
@@ -493,6 +535,8 @@ int main(int argc, char **argv)
 	mock.machine.state = mock.stopped ? STATE_PRELAUNCH : STATE_RUNNING;
 	mock.script = script_load(mock.script_path);
 	start_as_told(&mock);
+	if (mock.on_stdio)
+		run_on_stdio(&mock);
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);

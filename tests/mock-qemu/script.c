@@ -162,6 +162,9 @@ static void parse_line(Script *script, Line *line)
 		script->flood = take_json(line, true);
 	} else if (strcmp(head, "ignore") == 0) {
 		parse_ignore(script, line);
+	} else if (strcmp(head, "record") == 0) {
+		g_free(script->record);
+		script->record = take_rest(line);
 	} else {
 		refuse(line, "not understood", head);
 	}
@@ -215,6 +218,7 @@ Script *script_free(Script *script)
 	g_ptr_array_unref(script->rules);
 	g_ptr_array_unref(script->timers);
 	g_free(script->flood);
+	g_free(script->record);
 	g_free(script);
 	return NULL;
 }

@@ -44,6 +44,7 @@ typedef struct Script {
 	char *flood;
 	uint64_t flood_count; /* still to be sent; UINT64_MAX: no end */
 	bool ignore_powerdown, ignore_sigterm;
+	char *record; /* a path, or NULL */
 } Script;
 
 /* `path` NULL: a script that says nothing. Exits the program when it is no good. */
