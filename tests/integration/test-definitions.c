@@ -187,6 +187,33 @@ static void test_nmi(void)
 	client_do(f->client, web, VM, "Kill", NULL);
 }
 
+/* ---- Firmware ---- */
+static void test_firmware(void)
+{
+	static const struct {
+		const char *word, *code, *variables;
+	} rows[] = {
+		{"bios"},
+		{"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+		{"uefi-secure", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+			"/usr/share/OVMF/OVMF_VARS_4M.ms.fd"},
+	};
+	g_autoptr(Fixture) f = fixture_new(NULL);
+
+	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *name = g_strdup_printf("vm%u", (unsigned)i);
+		g_autofree char *key = g_strdup_printf("'Firmware': <'%s'>", rows[i].word);
+		g_autofree char *text = g_strdup_printf("'%s'", rows[i].word);
+		g_autofree char *vm = fixture_define(f, name, NULL, key);
+
+		client_assert_property(f->client, vm, "Firmware", text);
+		if (rows[i].code && (access(rows[i].code, R_OK) < 0 || access(rows[i].variables, R_OK) < 0))
+			continue;
+		fixture_start_vm(f, vm);
+		client_assert_property(f->client, vm, "Firmware", text);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
@@ -194,6 +221,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/definitions/rename-races", test_rename_races);
 	g_test_add_func("/definitions/rename-dropped", test_rename_dropped);
 	g_test_add_func("/definitions/validate", test_validate);
+	g_test_add_func("/definitions/firmware", test_firmware);
 	g_test_add_func("/definitions/by-pid", test_by_pid);
 	g_test_add_func("/definitions/nmi", test_nmi);
 	return g_test_run();
