@@ -183,9 +183,13 @@ static int append_info(sd_bus_message *reply, const void *data)
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static void answer(Call *call, const HostFacts *facts)
+static void answer(Call *call, const HostFacts *facts) ON_BUS_THREAD
 {
-	if (facts->capabilities)
+	GError *error = NULL;
+
+	if (!member_may_list(call->bus, call->row->name, &error))
+		call_fail(call, error);
+	else if (facts->capabilities)
 		call_reply(call, append_info, facts);
 	else
 		call_fail(call, g_error_new(VM_ERROR, VM_ERROR_QEMU_FAILED, "%s",

@@ -23,7 +23,7 @@
 #include "vm/engine.h"
 
 #define KVM_PROBE_USEC      (2 * USEC_PER_SEC)
-#define FAILURE_KEPT_USEC   (30 * USEC_PER_SEC)
+#define FAILURE_KEPT_USEC   (60 * USEC_PER_SEC)
 #define NO_KVM_KEPT_USEC    (3600 * USEC_PER_SEC)
 #define DOUBT_KEPT_USEC     (600 * USEC_PER_SEC)
 #define CAPABILITIES_FORMAT "1" /* another one when other words are kept than before */

@@ -157,8 +157,10 @@ static GPtrArray *roostd_arguments(Fixture *fixture)
 	g_ptr_array_add(argv, g_strdup_printf("--bus=%s", fixture->address));
 	g_ptr_array_add(argv, g_strdup_printf("--state-dir=%s/state", fixture->dir));
 	g_ptr_array_add(argv, g_strdup_printf("--runtime-dir=%s/run", fixture->dir));
-	g_ptr_array_add(argv,
-		g_strdup_printf("--qemu=%s", program(fixture->options.real_qemu ? "QEMU" : "MOCK_QEMU")));
+	g_ptr_array_add(argv, fixture->options.qemu_script
+				      ? g_strdup_printf("--qemu=%s/qemu", fixture->dir)
+				      : g_strdup_printf("--qemu=%s",
+						program(fixture->options.real_qemu ? "QEMU" : "MOCK_QEMU")));
 	g_ptr_array_add(argv, g_strdup("--log-level=warning"));
 	if (fixture->options.deadline_scale > 0)
 		g_ptr_array_add(
@@ -269,6 +271,8 @@ Fixture *fixture_new(const FixtureOptions *options)
 	start_bus(fixture);
 	fixture->client = client_new(fixture->address);
 	fixture->kernel = fixture_write(fixture, "kernel", "no kernel", 9);
+	if (fixture->options.qemu_script && *fixture->options.qemu_script)
+		fixture_write_qemu(fixture, fixture->options.qemu_script);
 	if (!fixture->options.activated)
 		fixture_start_roostd(fixture);
 	return fixture;
@@ -304,6 +308,21 @@ char *fixture_write(Fixture *fixture, const char *name, const char *data, gsize 
 	g_file_set_contents(path, data, (gssize)size, &error);
 	g_assert_no_error(error);
 	return path;
+}
+
+void fixture_write_qemu(Fixture *fixture, const char *script)
+{
+	g_autofree char *path = g_build_filename(fixture->dir, "qemu", NULL);
+	g_autoptr(GString) text = g_string_new("#!/bin/sh\n");
+	g_autoptr(GError) error = NULL;
+
+	g_string_append(text, script);
+	g_string_replace(text, "@MOCK@", program("MOCK_QEMU"), 0);
+	g_string_replace(text, "@QEMU@", program("QEMU"), 0);
+	g_string_replace(text, "@DIR@", fixture->dir, 0);
+	g_file_set_contents_full(
+		path, text->str, (gssize)text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0755, &error);
+	g_assert_no_error(error);
 }
 
 GVariant *fixture_no_options(void)

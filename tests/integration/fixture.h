@@ -83,6 +83,9 @@ typedef struct FixtureOptions {
 	double idle_exit;      /* 0: never */
 	bool activated;        /* roostd is not started: the bus starts it */
 	bool own_service_file; /* and the test says how: services/org.roost1.service in the folder */
+	/* A shell script in QEMU's place, for fixture_write_qemu(); "": none is there yet. NULL: QEMU itself.
+	 */
+	const char *qemu_script;
 } FixtureOptions;
 
 typedef struct Fixture {
@@ -114,6 +117,11 @@ char *fixture_refused_start(Fixture *fixture, const char *const *options, int *r
 
 /* Writes a file; its path. */
 char *fixture_write(Fixture *fixture, const char *name, const char *data, gsize size);
+
+/* Puts another script in the place of the one that is roostd's QEMU (FixtureOptions.qemu_script): another
+ * file, as a package manager does it. In it, @MOCK@ and @QEMU@ are the stand-in and the real one, @DIR@ the
+ * fixture's folder. */
+void fixture_write_qemu(Fixture *fixture, const char *script);
 
 /* Defines a VM; its object. `script`: what its stand-in does (may be NULL); `config`: more keys, in
  * GVariant's text form without braces, or NULL. */

@@ -22,7 +22,8 @@ static int be_stranger(const char *where)
 	g_autoptr(Client) c = NULL;
 	const char *web = words[1];
 	g_autoptr(GVariant) none = g_variant_ref_sink(g_variant_new_parsed("@a{sv} {}")), config = NULL,
-			    vms = NULL, vm = NULL, events = NULL, operations = NULL, objects = NULL;
+			    vms = NULL, vm = NULL, events = NULL, operations = NULL, objects = NULL,
+			    capabilities = NULL;
 
 	if (setresgid(STRANGER_UID, STRANGER_UID, STRANGER_UID) < 0 ||
 		setresuid(STRANGER_UID, STRANGER_UID, STRANGER_UID) < 0)
@@ -34,6 +35,7 @@ static int be_stranger(const char *where)
 	vms = client_call(c, PATH, MANAGER, "ListVMs", NULL);
 	events = client_call(c, PATH, MANAGER, "GetEvents", g_variant_new("(tu@a{sv})", (guint64)0, 0, none));
 	operations = client_call(c, PATH, MANAGER, "ListOperations", NULL);
+	capabilities = client_call(c, PATH, MANAGER, "GetCapabilities", fixture_no_options());
 	objects = client_call(c, PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", NULL);
 	client_assert_property(c, web, "State", "'running'");
 
