@@ -33,7 +33,7 @@ typedef enum Question { QUESTION_CAPABILITIES, QUESTION_KVM, QUESTION_MAX } Ques
 /* Immutable. */
 typedef struct Answer {
 	Ref ref;
-	char *key;                      /* NULL: there is no QEMU to ask */
+	char *key;
 	QemuCapabilities *capabilities; /* QUESTION_CAPABILITIES; NULL: it failed */
 	bool kvm_works;                 /* QUESTION_KVM */
 	char *complaint;                /* what failed; why KVM does not work */
@@ -246,7 +246,19 @@ static void post_facts(Engine *engine, uint64_t check)
 /* ---- asking ---- */
 static bool is_true_now(const Answer *answer, const char *key)
 {
-	return answer && g_strcmp0(answer->key, key) == 0 && clock_monotonic_usec() < answer->until_usec;
+	return answer && g_str_equal(answer->key, key) && clock_monotonic_usec() < answer->until_usec;
+}
+
+/* A reference, or NULL. */
+static Answer *known_answer(Host *host, Question q, const char *key)
+{
+	Answer *answer = NULL;
+
+	leaf_lock(&host->mutex);
+	if (is_true_now(host->answers[q], key))
+		answer = answer_ref(host->answers[q]);
+	leaf_unlock(&host->mutex);
+	return answer;
 }
 
 /* The answer, a reference; or NULL, and it is the caller's turn to find it out (*ret_turn), or it did not
@@ -288,17 +300,32 @@ static void give_answer(Host *host, Question q, Answer *answer)
 	leaf_unlock(&host->mutex);
 }
 
-/* From the cache, or by a process. */
-static Answer *find_out(Engine *engine, Question q, const char *key)
+/* From the cache, or by a process. `r` is make_key()'s: without a QEMU there is nothing to ask. */
+static Answer *find_out(Engine *engine, Question q, const char *key, int r)
 {
 	StateDir *dir = engine->options.state_dir;
 	g_autofree char *text = NULL;
 	Answer *answer = answer_new(key);
 
-	if (state_dir_read_cache(dir, questions[q].cache, key, &text) < 0 ||
-		!questions[q].recall(text, answer))
+	if (r < 0) {
+		answer->complaint = g_strdup_printf("%s: %s", engine->qemu_binary, g_strerror(-r));
+		if (q == QUESTION_CAPABILITIES)
+			log_warning("There is no QEMU: %s", answer->complaint);
+	} else if (state_dir_read_cache(dir, questions[q].cache, key, &text) < 0 ||
+		   !questions[q].recall(text, answer)) {
 		questions[q].find_out(engine, answer);
+	}
 	return answer;
+}
+
+/* 0, or a negative errno: there is no QEMU; the key is that, then. */
+static int make_key(Engine *engine, Question q, char **ret_key)
+{
+	int r = questions[q].make_key(engine, ret_key);
+
+	if (r < 0)
+		*ret_key = g_strdup_printf("no QEMU: %d", -r);
+	return r;
 }
 
 /* A QEMU that was replaced meanwhile was asked under another's key: it is not written down. */
@@ -307,8 +334,7 @@ static void keep_answer(Engine *engine, Question q, const Answer *answer)
 	g_autofree char *text = NULL, *key = NULL;
 	int r;
 
-	if (!answer->is_lasting || questions[q].make_key(engine, &key) < 0 ||
-		g_strcmp0(key, answer->key) != 0)
+	if (!answer->is_lasting || make_key(engine, q, &key) < 0 || !g_str_equal(key, answer->key))
 		return;
 	text = questions[q].write_down(answer);
 	r = state_dir_write_cache(engine->options.state_dir, questions[q].cache, key, text);
@@ -316,46 +342,38 @@ static void keep_answer(Engine *engine, Question q, const Answer *answer)
 		log_warning("What was found out about QEMU can't be kept: %s", g_strerror(-r));
 }
 
-/* Without a QEMU there is nothing to find out, and who looks next sees the same. */
-static Answer *answer_nobody(Engine *engine, Question q, int error)
+/* It is the caller's turn to find out. What it saw before may be old by now, and what is there now may be
+ * known: it looks again, when nobody else can bring another answer, so that no answer is followed by an older
+ * one. */
+static Answer *take_turn(Engine *engine, Question q, bool *ret_news)
 {
-	Host *host = engine->host;
-	g_autoptr(Answer) answer = answer_new(NULL), old = NULL;
-	bool news;
+	g_autofree char *key = NULL;
+	int r = make_key(engine, q, &key);
+	Answer *answer = known_answer(engine->host, q, key);
 
-	answer->complaint = g_strdup_printf("%s: %s", engine->qemu_binary, g_strerror(-error));
-	leaf_lock(&host->mutex);
-	old = host->answers[q];
-	host->answers[q] = answer_ref(answer);
-	leaf_unlock(&host->mutex);
-	news = !old || old->key || g_strcmp0(old->complaint, answer->complaint) != 0;
-	if (news && q == QUESTION_CAPABILITIES)
-		log_warning("There is no QEMU: %s", answer->complaint);
-	if (news)
+	*ret_news = !answer;
+	if (!answer)
+		answer = find_out(engine, q, key, r);
+	give_answer(engine->host, q, answer);
+	if (*ret_news) {
 		post_facts(engine, 0);
-	return g_steal_pointer(&answer);
+		keep_answer(engine, q, answer);
+	}
+	return answer;
 }
 
 /* *ret_news: it was found out now. NULL: not in time. */
 static Answer *ask(Engine *engine, Question q, uint64_t deadline_usec, bool *ret_news)
 {
-	Host *host = engine->host;
 	g_autofree char *key = NULL;
 	Answer *answer;
-	int r = questions[q].make_key(engine, &key);
+	bool turn;
 
-	*ret_news = false;
 	thread_assert_unlocked(__func__);
-	if (r < 0)
-		return answer_nobody(engine, q, r);
-	answer = await_answer(host, q, key, deadline_usec, ret_news);
-	if (*ret_news) {
-		answer = find_out(engine, q, key);
-		give_answer(host, q, answer);
-		post_facts(engine, 0);
-		keep_answer(engine, q, answer);
-	}
-	return answer;
+	*ret_news = false;
+	make_key(engine, q, &key);
+	answer = await_answer(engine->host, q, key, deadline_usec, &turn);
+	return turn ? take_turn(engine, q, ret_news) : answer;
 }
 
 static Answer *ask_capabilities(Engine *engine, bool *ret_news)
