@@ -144,27 +144,6 @@ static void test_stand_in(void)
 	client_refused(c, PATH, MANAGER, "GetCapabilities", NULL, DBUS_ERROR("InvalidArgs"), "*");
 }
 
-/* One beyond the limit is refused, the limit itself is not. */
-static void test_limits(void)
-{
-	g_autoptr(Fixture) f = fixture_new(NULL);
-	Client *c = f->client;
-	g_autoptr(GVariant) info = get_capabilities(c);
-	g_autofree char *most = g_strnfill(limit(info, "Description"), 'd'), *most_key = NULL,
-			*more_key = NULL;
-	g_autofree char *vcpus = g_strdup_printf("'VCPUs': <uint32 %u>", (unsigned)limit(info, "VCPUs"));
-	g_autofree char *more = g_strdup_printf("'VCPUs': <uint32 %u>", (unsigned)limit(info, "VCPUs") + 1);
-
-	most_key = g_strdup_printf("'Description': <'%s'>", most);
-	more_key = g_strdup_printf("'Description': <'%sd'>", most);
-	client_do(c, PATH, MANAGER, "DefineVM", config("a", most_key));
-	client_refused(c, PATH, MANAGER, "DefineVM", config("b", more_key), ROOST_ERROR("InvalidConfig"),
-		"Description: *");
-	client_do(c, PATH, MANAGER, "DefineVM", config("b", vcpus));
-	client_refused(
-		c, PATH, MANAGER, "DefineVM", config("c", more), ROOST_ERROR("InvalidConfig"), "VCPUs: *");
-}
-
 static void test_real(void)
 {
 	g_autoptr(Fixture) f = NULL;
@@ -587,38 +566,10 @@ static void test_garbage(void)
 	}
 }
 
-/* ---- a start ---- */
-/* Each command is a round trip to a QEMU that is busy starting. */
-static void test_cost_of_start(void)
-{
-	static const struct {
-		const char *options, *commands;
-	} rows[] = {
-		{"(@a{sv} {},)", "qmp_capabilities\ncont\n"},
-		{"({'Paused': <true>},)", "qmp_capabilities\nquery-status\n"},
-	};
-	g_autoptr(Fixture) f = fixture_new(NULL);
-	Client *c = f->client;
-
-	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
-		g_autofree char *name = g_strdup_printf("vm%u", (unsigned)i), *commands = NULL, *web = NULL;
-		g_autofree char *script = g_strdup_printf("record %s/%s.commands\n", f->dir, name);
-		g_autofree char *file = g_strdup_printf("%s.commands", name);
-
-		web = fixture_define(f, name, script,
-			"'Display': <'vnc'>, 'RNG': <true>, 'Watchdog': <'i6300esb'>, 'Consoles': <[{'Type': "
-			"<'serial'>}]>, 'NICs': <[{'Type': <'user'>}]>");
-		client_do(c, web, VM, "Start", g_variant_new_parsed(rows[i].options));
-		commands = read_file(f, file);
-		g_assert_cmpstr(commands, ==, rows[i].commands);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
 	g_test_add_func("/capabilities/stand-in", test_stand_in);
-	g_test_add_func("/capabilities/limits", test_limits);
 	g_test_add_func("/capabilities/real", test_real);
 	g_test_add_func("/capabilities/lacking", test_lacking);
 	g_test_add_func("/capabilities/lacking-later", test_lacking_later);
@@ -631,6 +582,5 @@ int main(int argc, char **argv)
 	g_test_add_func("/capabilities/callers", test_callers);
 	g_test_add_func("/capabilities/none", test_none);
 	g_test_add_func("/capabilities/garbage", test_garbage);
-	g_test_add_func("/capabilities/cost-of-start", test_cost_of_start);
 	return g_test_run();
 }

@@ -282,6 +282,34 @@ static void test_shutdown_timeout(void)
 	client_assert_property(c, web, "State", "'off'");
 }
 
+/* Each command is a round trip to a QEMU that is busy starting. */
+static void test_commands_of_start(void)
+{
+	static const struct {
+		const char *options, *commands;
+	} rows[] = {
+		{"(@a{sv} {},)", "qmp_capabilities\ncont\n"},
+		{"({'Paused': <true>},)", "qmp_capabilities\nquery-status\n"},
+	};
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *name = g_strdup_printf("vm%u", (unsigned)i), *commands = NULL, *web = NULL,
+				*path = NULL;
+		g_autofree char *script = g_strdup_printf("record %s/%s.commands\n", f->dir, name);
+		g_autofree char *file = g_strdup_printf("%s.commands", name);
+
+		web = fixture_define(f, name, script,
+			"'Display': <'vnc'>, 'RNG': <true>, 'Watchdog': <'i6300esb'>, 'Consoles': <[{'Type': "
+			"<'serial'>}]>, 'NICs': <[{'Type': <'user'>}]>");
+		client_do(c, web, VM, "Start", g_variant_new_parsed(rows[i].options));
+		path = g_build_filename(f->dir, file, NULL);
+		g_assert_true(g_file_get_contents(path, &commands, NULL, NULL));
+		g_assert_cmpstr(commands, ==, rows[i].commands);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
@@ -296,5 +324,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/lifecycle/events-before-reply", test_events_before_reply);
 	g_test_add_func("/lifecycle/refused-by-qemu", test_refused_by_qemu);
 	g_test_add_func("/lifecycle/shutdown-timeout", test_shutdown_timeout);
+	g_test_add_func("/lifecycle/commands-of-start", test_commands_of_start);
 	return g_test_run();
 }

@@ -81,11 +81,40 @@ static void test_no_reply(void)
 		g_assert_cmpuint(g_dbus_message_get_reply_serial(client_message(c, i)), !=, serial);
 }
 
+/* What GetCapabilities says of definitions is what is enforced: the limit itself is taken, one more is not.
+ */
+static void test_told(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autoptr(GVariant) result = NULL, info = NULL, limits = NULL;
+	g_autofree char *text = NULL, *most = NULL, *more = NULL;
+	guint64 vcpus, description;
+
+	result = client_call(f->client, PATH, MANAGER, "GetCapabilities", fixture_no_options());
+	info = g_variant_get_child_value(result, 0);
+	limits = g_variant_lookup_value(info, "Limits", G_VARIANT_TYPE("a{st}"));
+	g_assert_true(g_variant_lookup(limits, "VCPUs", "t", &vcpus));
+	g_assert_true(g_variant_lookup(limits, "Description", "t", &description));
+	text = g_strnfill(description, 'd');
+	most = g_strdup_printf("'VCPUs': <uint32 %u>, 'Description': <'%s'>", (unsigned)vcpus, text);
+	g_free(fixture_define(f, "most", NULL, most));
+	more = g_strdup_printf("%sd", text);
+	client_refused(f->client, PATH, MANAGER, "DefineVM",
+		g_variant_new_parsed(
+			"({'Name': <'more'>, 'Memory': <uint64 67108864>, 'Description': <%s>},)", more),
+		ROOST_ERROR("InvalidConfig"), "Description: *");
+	client_refused(f->client, PATH, MANAGER, "DefineVM",
+		g_variant_new_parsed("({'Name': <'more'>, 'Memory': <uint64 67108864>, 'VCPUs': <%u>},)",
+			(guint32)vcpus + 1),
+		ROOST_ERROR("InvalidConfig"), "VCPUs: *");
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
 	g_test_add_func("/limits/calls-of-a-user", test_calls_of_a_user);
 	g_test_add_func("/limits/threads", test_threads);
 	g_test_add_func("/limits/no-reply", test_no_reply);
+	g_test_add_func("/limits/told", test_told);
 	return g_test_run();
 }
