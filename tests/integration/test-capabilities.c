@@ -148,7 +148,6 @@ static void test_real(void)
 {
 	g_autoptr(Fixture) f = NULL;
 	g_autoptr(GVariant) info = NULL, accelerators = NULL;
-	g_autofree char *problems = NULL;
 	const char **words;
 	Client *c;
 	bool kvm;
