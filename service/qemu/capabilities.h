@@ -56,9 +56,11 @@ const QemuCpuModel *qemu_capabilities_cpu_model(const QemuCapabilities *capabili
 /* ---- the dialogue: dialogue.c ---- */
 #define QEMU_DIALOGUE_MAX (16U * 1024 * 1024)
 
-/* Any thread: all that is to be said to a QEMU, a line for each command, the last one `quit`. The caller
- * frees. */
+/* Any thread: all that is to be said to a QEMU, a line for each question. The caller frees. */
 char *qemu_dialogue_questions(void);
+/* Whether all of them are answered; then QEMU is told QEMU_DIALOGUE_GOODBYE. */
+bool qemu_dialogue_is_complete(const char *text, size_t size);
+#define QEMU_DIALOGUE_GOODBYE "{\"execute\":\"quit\"}\n"
 
 /* Any thread: reads what it said to that, hostile, to its end. 0, or with *ret_complaint set (the caller
  * frees): -EBADMSG, no answers, or not such; -E2BIG, -EFBIG, deeper or more than any QEMU's; -EPROTO: it

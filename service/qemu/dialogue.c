@@ -350,7 +350,22 @@ char *qemu_dialogue_questions(void)
 			g_string_append_printf(text, ",\"arguments\":%s", questions[i].arguments);
 		g_string_append(text, "}\n");
 	}
-	return g_string_free(g_string_append(text, "{\"execute\":\"quit\"}\n"), FALSE);
+	return g_string_free(text, FALSE);
+}
+
+/* Answers come in order: the last one's line is the last but for events. */
+bool qemu_dialogue_is_complete(const char *text, size_t size)
+{
+	const char *line;
+	JsonSlice value;
+	uint64_t id;
+
+	if (size == 0 || text[size - 1] != '\n')
+		return false;
+	line = memrchr(text, '\n', size - 1);
+	line = line ? line + 1 : text;
+	return json_find(line, (size_t)(text + size - line), "id", &value) &&
+	       slice_to_number(&value, G_N_ELEMENTS(questions) - 1, &id) && id == G_N_ELEMENTS(questions) - 1;
 }
 
 static void read_refusal(Reader *reader, unsigned question, const JsonSlice *error)

@@ -89,6 +89,8 @@ static int run_dialogue(const char *binary, uint64_t timeout_usec, int cancel_fd
 	g_autofree char *input = qemu_dialogue_questions();
 	QemuRunOptions options = {.input = input,
 		.answer_max = QEMU_DIALOGUE_MAX,
+		.is_complete = qemu_dialogue_is_complete,
+		.goodbye = QEMU_DIALOGUE_GOODBYE,
 		.timeout_usec = timeout_usec,
 		.cancel_fd = cancel_fd};
 

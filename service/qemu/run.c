@@ -68,7 +68,8 @@ typedef struct Child {
 	Stream output, answer;
 	int input_fd; /* our end: while it is open, the child's input has no end */
 	int cancel_fd;
-	const char *input;
+	const QemuRunOptions *options;
+	bool told_goodbye;
 } Child;
 
 static void child_clear(Child *child)
@@ -85,6 +86,18 @@ static void child_clear(Child *child)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Child, child_clear)
 
 typedef enum End { END_BY_ITSELF, END_TIMEOUT, END_TOO_LONG, END_CANCELLED } End;
+
+/* A pipe has room for both. */
+static void say_goodbye(Child *child)
+{
+	const QemuRunOptions *options = child->options;
+
+	if (!options->is_complete || child->told_goodbye ||
+		!options->is_complete(child->answer.text->str, child->answer.text->len))
+		return;
+	child->told_goodbye = true;
+	fd_write_all(child->input_fd, options->goodbye, strlen(options->goodbye));
+}
 
 static End wait_for_end(Child *child, uint64_t deadline_usec)
 {
@@ -105,8 +118,8 @@ static End wait_for_end(Child *child, uint64_t deadline_usec)
 			return END_BY_ITSELF;
 		if (fds[1].revents)
 			stream_read(&child->output);
-		if (fds[2].revents)
-			stream_read(&child->answer);
+		if (fds[2].revents && stream_read(&child->answer) > 0)
+			say_goodbye(child);
 		if (child->answer.overflown)
 			return END_TOO_LONG;
 		if (fds[3].revents)
@@ -177,11 +190,11 @@ static int stream_open(Stream *stream, size_t max, int *ret_write_end)
 /* A pipe holds it all: nobody has to be there to read it. */
 static int write_input(Child *child, int *ret_read_end)
 {
-	size_t size = strlen(child->input);
+	size_t size = strlen(child->options->input);
 	int r = pipe_new(ret_read_end, &child->input_fd);
 
 	g_assert(size <= PIPE_BUF);
-	return r < 0 ? r : fd_write_all(child->input_fd, child->input, size);
+	return r < 0 ? r : fd_write_all(child->input_fd, child->options->input, size);
 }
 
 static int start(Child *child, char **argv, const QemuRunOptions *options)
@@ -190,7 +203,7 @@ static int start(Child *child, char **argv, const QemuRunOptions *options)
 	QemuStdio stdio;
 	int r = stream_open(&child->output, OUTPUT_MAX, &output);
 
-	if (r >= 0 && child->input) {
+	if (r >= 0 && options->input) {
 		r = stream_open(&child->answer, options->answer_max, &answer);
 		if (r >= 0)
 			r = write_input(child, &input);
@@ -198,7 +211,7 @@ static int start(Child *child, char **argv, const QemuRunOptions *options)
 	if (r < 0)
 		return r;
 	stdio = (QemuStdio){
-		.input_fd = input, .output_fd = child->input ? answer : output, .error_fd = output};
+		.input_fd = input, .output_fd = options->input ? answer : output, .error_fd = output};
 	r = qemu_process_spawn_stdio(argv, options->fds, options->n_fds, &stdio, &child->process);
 	if (r < 0)
 		return r;
@@ -218,7 +231,7 @@ int qemu_run_with(char **argv, const QemuRunOptions *options, QemuRun *ret_run)
 		.answer.fd = -1,
 		.input_fd = -1,
 		.cancel_fd = options->cancel_fd,
-		.input = options->input};
+		.options = options};
 	int r;
 
 	if (is_readable(options->cancel_fd))

@@ -39,6 +39,11 @@ typedef struct QemuRunOptions {
 	const char *input; /* what it finds on standard input, which is not closed before it ends; at most
 			      PIPE_BUF bytes. NULL: nothing, and it is not asked in writing */
 	size_t answer_max; /* bytes */
+	/* Of one that is asked in writing: when its answer up to now is all that is wanted, it is told this
+	 * (at most PIPE_BUF bytes), by which it should end. A child that is told earlier may end before it
+	 * has said all: it does not wait for a pipe that is full. NULL: it ends by itself. */
+	bool (*is_complete)(const char *answer, size_t size);
+	const char *goodbye;
 	uint64_t timeout_usec;
 	int cancel_fd; /* readable: the child is killed at once. -1: none */
 } QemuRunOptions;

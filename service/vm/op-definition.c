@@ -38,9 +38,7 @@ static bool write_definition(Operation *op, const VmConfig *config, uint64_t rev
 	return r >= 0;
 }
 
-/* Whether QEMU can carry it out, the lock released. It may take a process to find out, within its time: the
- * place is kept. */
-static bool check_supported(Operation *op, const VmConfig *config, GError **error) REQUIRES(op->vm->lock)
+bool operation_check_supported(Operation *op, const VmConfig *config, GError **error)
 {
 	bool supported;
 
@@ -53,7 +51,7 @@ static bool check_supported(Operation *op, const VmConfig *config, GError **erro
 
 static bool run_define(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
-	if (!check_supported(op, op->vm->config, error) ||
+	if (!operation_check_supported(op, op->vm->config, error) ||
 		!write_definition(op, op->vm->config, op->vm->revision, error))
 		return false;
 	op->vm->dirty = true;

@@ -160,7 +160,8 @@ static bool run_update(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (!read_change(op, &changed, error))
 		return false;
 	if (!vm_config_equal(vm->config, changed)) {
-		if (!apply_live(op, changed, &running, error) ||
+		if (!operation_check_supported(op, changed, error) ||
+			!apply_live(op, changed, &running, error) ||
 			!operation_change_definition(op, g_steal_pointer(&changed), error))
 			return false;
 		if (running && vm->running_config && vm->epoch == epoch) {

@@ -178,6 +178,10 @@ void operation_push_undo(Operation *op, UndoFunc func);
  * one, a worker. False: there is none to be had; the work is put back, the slot still held. */
 bool operation_run_internal_lane(Vm *vm);
 
+/* Whether QEMU can carry it out, the lock released. It may take a process to find out, within its time: the
+ * place is kept. op-definition.c. */
+bool operation_check_supported(Operation *op, const VmConfig *config, GError **error) REQUIRES(op->vm->lock);
+
 /* Commits, and stores a changed definition, which is the VM's from then on. op-definition.c. */
 bool operation_change_definition(Operation *op, VmConfig *changed_consume, GError **error)
 	REQUIRES(op->vm->lock);

@@ -237,6 +237,27 @@ static void test_lacking(void)
 	client_do(c, PATH, MANAGER, "DefineVM", config("x", rows[0].config));
 }
 
+/* Update and CreateVM are no ways around it. */
+static void test_lacking_otherwise(void)
+{
+	g_autoptr(Fixture) f =
+		fixture_new(&(FixtureOptions){.qemu_script = "export ROOST_MOCK_LACKS='type e1000e'\n" MOCK});
+	g_autofree char *vm = fixture_define(f, "web", NULL, NULL);
+	g_autoptr(GVariant) changes = g_variant_ref_sink(g_variant_new_parsed(
+		"({'NICs': <[{'Model': <'e1000e'>}]>, 'VCPUs': <uint32 2>}, @a{sv} {})"));
+	g_autoptr(GVariant) create = g_variant_ref_sink(g_variant_new_parsed(
+		"({'Name': <'job'>, 'Memory': <uint64 67108864>, 'Accelerator': <'tcg'>, "
+		"'NICs': <[{'Model': <'e1000e'>}]>}, @a{sv} {})"));
+	Client *c = f->client;
+
+	client_refused(c, vm, VM, "Update", changes, ROOST_ERROR("NotSupported"),
+		"NICs?0?.Model: 'e1000e' is not supported by this QEMU (7.2.22)");
+	client_assert_property(c, vm, "VCPUs", "uint32 1");
+	client_refused(c, PATH, MANAGER, "CreateVM", create, ROOST_ERROR("NotSupported"),
+		"NICs?0?.Model: 'e1000e' is not supported by this QEMU (7.2.22)");
+	client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "job"), ROOST_ERROR("NoSuchVM"), "*");
+}
+
 /* ValidateVM tells all that Define would, one after the other; Start of one that was defined under another
  * QEMU tells the first. */
 static void test_lacking_later(void)
@@ -543,7 +564,10 @@ static void test_garbage(void)
 		{"echo hello\n", "*/qemu: asked for what it can do: what it says is not QMP"},
 		{"kill -ABRT $$\n", "*/qemu: asked for what it can do, it ended by signal 6*"},
 		{"exec yes\n", "*/qemu: asked for what it can do, it said more than any QEMU has to say"},
-		{"exec @MOCK@ \"$@\" | head -c 900\n", "*/qemu: asked for what it can do: *"},
+		{"printf '{\"QMP\": {\"version\"'\n",
+			"*/qemu: asked for what it can do: what it says is not QMP"},
+		{"echo '{\"QMP\": {}}'\n",
+			"*/qemu: asked for what it can do: it does not answer qmp_capabilities"},
 		{"printf 'on query-machines error GenericError not today\\n' >@DIR@/script\n"
 		 "export ROOST_MOCK_SCRIPT=@DIR@/script\n" MOCK,
 			"*/qemu: asked for what it can do: it refuses query-machines: not today"},
@@ -572,6 +596,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/capabilities/real", test_real);
 	g_test_add_func("/capabilities/lacking", test_lacking);
 	g_test_add_func("/capabilities/lacking-later", test_lacking_later);
+	g_test_add_func("/capabilities/lacking/otherwise", test_lacking_otherwise);
 	g_test_add_func("/capabilities/once", test_once);
 	g_test_add_func("/capabilities/many-at-once", test_many_at_once);
 	g_test_add_func("/capabilities/replaced", test_replaced);

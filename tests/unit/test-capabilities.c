@@ -38,6 +38,26 @@ static QemuCapabilities *read_recording(void)
 	return capabilities;
 }
 
+/* Not before the last question is answered, and its line whole. */
+static void test_complete(void)
+{
+	g_autofree char *text = NULL;
+	unsigned n_complete = 0;
+	gsize size;
+
+	text = recording(&size);
+	for (gsize i = 0; i <= size; i++)
+		if (qemu_dialogue_is_complete(text, i)) {
+			QemuCapabilities *capabilities = NULL;
+			g_autofree char *complaint = NULL;
+
+			g_assert_cmpint(qemu_dialogue_read(text, i, &capabilities, &complaint), ==, 0);
+			qemu_capabilities_unref(capabilities);
+			n_complete++;
+		}
+	g_assert_cmpuint(n_complete, ==, 1);
+}
+
 static void test_recording(void)
 {
 	static const char *const words[] = {"type e1000e", "type virtio-blk-pci", "type kvm-accel",
@@ -354,6 +374,7 @@ int main(int argc, char *argv[])
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/capabilities/recording", test_recording);
+	g_test_add_func("/capabilities/complete", test_complete);
 	g_test_add_func("/capabilities/text", test_text);
 	g_test_add_func("/capabilities/bad-text", test_bad_text);
 	g_test_add_func("/capabilities/wrong-answers", test_wrong_answers);

@@ -21,7 +21,7 @@ static void assert_no_children(void)
 
 static int run_shell(const char *script, const QemuRunOptions *options, QemuRun *ret)
 {
-	const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+	const char *const argv[] = {"/bin/bash", "-c", script, NULL};
 	int r = qemu_run_with((char **)argv, options, ret);
 
 	assert_no_children();
@@ -54,6 +54,36 @@ static void test_input_stays_open(void)
 	g_assert_cmpint(run_shell("exec cat", &options, &run), ==, 0);
 	g_assert_true(run.timed_out && run.is_gone);
 	g_assert_cmpstr(run.answer, ==, "x\n");
+}
+
+static bool is_whole(const char *answer, size_t size)
+{
+	return g_str_has_suffix(answer, "all of it\n");
+}
+
+/* It is told to end when it has said all, and not before: a QEMU that is told so earlier drops what a full
+ * pipe does not take. */
+static void test_goodbye(void)
+{
+	const QemuRunOptions options = {.input = "tell\n",
+		.answer_max = 1000000,
+		.timeout_usec = LONG_USEC,
+		.cancel_fd = -1,
+		.is_complete = is_whole,
+		.goodbye = "bye\n"};
+	g_auto(QemuRun) run = {0}, rude = {0};
+
+	g_assert_cmpint(
+		run_shell("read -r line; head -c 200000 /dev/zero | tr '\\0' x; echo; read -r -t 0 && "
+			  "exit 9; echo all of it; read -r line; echo \"$line\" >&2",
+			&options, &run),
+		==, 0);
+	g_assert_cmpint(run.code, ==, 0);
+	g_assert_cmpuint(run.answer_size, ==, 200000 + strlen("\nall of it\n"));
+	g_assert_cmpstr(run.output, ==, "bye\n");
+	/* One that does not wait for it. */
+	g_assert_cmpint(run_shell("exec echo all of it", &options, &rude), ==, 0);
+	g_assert_cmpstr(rude.answer, ==, "all of it\n");
 }
 
 static void test_large_answer(void)
@@ -120,6 +150,7 @@ int main(int argc, char *argv[])
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/run/answer", test_answer);
+	g_test_add_func("/run/goodbye", test_goodbye);
 	g_test_add_func("/run/input-stays-open", test_input_stays_open);
 	g_test_add_func("/run/large-answer", test_large_answer);
 	g_test_add_func("/run/cancel", test_cancel);
