@@ -340,8 +340,8 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 
 static bool run_start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
-	/* Behind the end of its QEMU, and before it is gone itself. */
-	if (!op->vm->persistent && !vm_state_is_active(op->vm->state)) {
+	/* Whatever its state: a QEMU that runs still may be about to end, and the VM with it. */
+	if (!op->vm->persistent) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
 			"%s: the VM '%s' is transient: it can't be started again", op->type->member,
 			op->vm->config->name);

@@ -142,6 +142,35 @@ static void test_killed_in_start(void)
 	client_await(c, mark, NULL, "StateChanged", "('starting', 'off', 'killed')");
 }
 
+static void expect_one_of(Client *c, guint32 serial, const char *error, const char *other)
+{
+	const char *name = g_dbus_message_get_error_name(client_message(c, client_await_reply(c, serial)));
+
+	g_assert_nonnull(name);
+	if (strcmp(name, error) != 0)
+		g_assert_cmpstr(name, ==, other);
+}
+
+/* It is not started again, behind a Kill that has not had its effect yet neither. */
+static void test_start_behind_kill(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+
+	for (guint i = 0; i < 20; i++) {
+		g_autofree char *vm = create(f, "job", NULL, NULL, NULL);
+		gsize mark = client_mark(c);
+		guint32 kill = client_send(c, vm, VM, "Kill", NULL),
+			start = client_send(c, vm, VM, "Start", fixture_no_options());
+
+		g_variant_unref(client_result(c, kill));
+		/* Or the VM was quicker gone. */
+		expect_one_of(c, start, ROOST_ERROR("InvalidState"), DBUS_ERROR("UnknownObject"));
+		await_gone(c, mark, vm);
+	}
+	g_assert_cmpuint(n_entries(f->dir, "run/vm"), ==, 0);
+}
+
 static void test_crash(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
@@ -266,6 +295,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/transient/life", test_life);
 	g_test_add_func("/transient/refused", test_refused);
 	g_test_add_func("/transient/killed-in-start", test_killed_in_start);
+	g_test_add_func("/transient/start-behind-kill", test_start_behind_kill);
 	g_test_add_func("/transient/crash", test_crash);
 	g_test_add_func("/transient/bound", test_bound);
 	g_test_add_func("/transient/bound/in-start", test_bound_in_start);
