@@ -214,8 +214,8 @@ static void forget_validation(Bus *bus, BusVm *bv)
 /* Its operation will never come: what was reserved for it is free again. */
 void call_abandon(Call *call) ON_BUS_THREAD
 {
-	if (call->renames)
-		registry_settle_name(call->bus->registry, call->vm->vm, false);
+	if (call->reserves)
+		registry_release_name(call->bus->registry, call->vm->vm);
 	else if (call->type == &operation_create)
 		vm_want_cleanup(call->vm->vm);
 	else if (call->type == &operation_validate)
@@ -284,7 +284,13 @@ bool call_submit(
 	return true;
 }
 
-/* What becomes of the VM, before it is told. */
+static bool reserves_name(const Operation *op)
+{
+	return (op->type == &operation_rename && op->args.rename.reserves) ||
+	       (op->type == &operation_update && op->args.update.reserves);
+}
+
+/* What becomes of the VM, before it is told. A new name is followed as its view is installed. */
 static PublishChange settle(Bus *bus, BusVm *bv, const Operation *op) ON_BUS_THREAD
 {
 	if (op->type == &operation_define) {
@@ -294,9 +300,8 @@ static PublishChange settle(Bus *bus, BusVm *bv, const Operation *op) ON_BUS_THR
 		}
 		registry_remove(bus->registry, op->vm);
 		bus_vm_unref(bv);
-	} else if (op->type == &operation_rename ||
-		   (op->type == &operation_update && op->args.update.renames)) {
-		registry_settle_name(bus->registry, op->vm, !op->error);
+	} else if (op->error && reserves_name(op)) {
+		registry_release_name(bus->registry, op->vm);
 	} else if (op->type == &operation_validate) {
 		forget_validation(bus, bv);
 	}

@@ -24,7 +24,7 @@ struct Call {
 	Sender *sender; /* until it is answered */
 	GList sender_link;
 	bool begun, counted;
-	bool renames; /* a name is reserved for it */
+	bool reserves; /* a name is reserved for it */
 	uint32_t uid;
 
 	/* From begin() on. */

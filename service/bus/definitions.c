@@ -169,17 +169,14 @@ bool begin_create(Call *call, BusVm *none, GError **error)
 /* ---- changes ---- */
 /* Asks for the name that the changes give, if it is a name and another one: what is none the operation
  * refuses. */
-static bool reserve_new_name(Call *call, BusVm *bv, GVariant *changes, bool *ret_renames, GError **error)
-	ON_BUS_THREAD
+static bool reserve_new_name(Call *call, BusVm *bv, GVariant *changes, GError **error) ON_BUS_THREAD
 {
 	g_autofree char *complaint = NULL;
 	const char *name;
 
-	*ret_renames = false;
 	if (!g_variant_lookup(changes, "Name", "&s", &name) || !vm_name_is_valid(name, &complaint))
 		return true;
-	*ret_renames = registry_reserve_name(call->bus->registry, bv->vm, name, error);
-	return *ret_renames;
+	return registry_reserve_name(call->bus->registry, bv->vm, name, &call->reserves, error);
 }
 
 static bool check_unset(char *const *unset, GVariant *changes, GError **error)
@@ -226,24 +223,22 @@ bool begin_update(Call *call, BusVm *bv, GError **error)
 	g_autoptr(GVariant) changes = NULL, dict = NULL;
 	g_auto(UpdateOptions) options = {0};
 	OperationArgs args = {0};
-	bool renames;
 
 	assert_bus_thread(__func__);
 	if (!read_dict(call, "changes", &changes, error) ||
 		!member_read_options(
 			call->message, call->row->name, rows, G_N_ELEMENTS(rows), &options, &dict, error) ||
-		!check_unset(options.unset, changes, error) ||
-		!reserve_new_name(call, bv, changes, &renames, error))
+		!check_unset(options.unset, changes, error) || !reserve_new_name(call, bv, changes, error))
 		return false;
 	args.update.changes = g_steal_pointer(&changes);
 	args.update.unset = g_steal_pointer(&options.unset);
 	args.update.has_revision = options.has_revision;
 	args.update.revision = options.revision;
-	args.update.renames = call->renames = renames;
+	args.update.reserves = call->reserves;
 	if (call_submit(call, bv, &operation_update, &args, error))
 		return true;
-	if (renames)
-		registry_settle_name(call->bus->registry, bv->vm, false);
+	if (call->reserves)
+		registry_release_name(call->bus->registry, bv->vm);
 	return false;
 }
 
@@ -260,13 +255,14 @@ bool begin_rename(Call *call, BusVm *bv, GError **error)
 		g_set_error_literal(error, VM_ERROR, VM_ERROR_INVALID_CONFIG, complaint);
 		return false;
 	}
-	if (!registry_reserve_name(call->bus->registry, bv->vm, name, error))
+	if (!registry_reserve_name(call->bus->registry, bv->vm, name, &call->reserves, error))
 		return false;
 	args.rename.name = g_strdup(name);
-	call->renames = true;
+	args.rename.reserves = call->reserves;
 	if (call_submit(call, bv, &operation_rename, &args, error))
 		return true;
-	registry_settle_name(call->bus->registry, bv->vm, false);
+	if (call->reserves)
+		registry_release_name(call->bus->registry, bv->vm);
 	return false;
 }
 

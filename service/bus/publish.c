@@ -155,6 +155,9 @@ static void install(BusVm *bv, VmView *view, Appearance appears, VmPicture *ret_
 	Bus *bus = bv->bus;
 	VmPicture new = next_picture(bv, view);
 
+	/* Who hears of a name finds the VM by it. */
+	if (view)
+		registry_follow_name(bus->registry, bv->vm, view->config->name);
 	*ret_old = bv->picture;
 	if (bv->exported && is_running(ret_old))
 		bus->n_running--;

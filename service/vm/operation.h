@@ -35,12 +35,14 @@ typedef union OperationArgs {
 		char *command; /* owned */
 	} execute_qmp;
 	struct {
-		char *name; /* owned; valid */
+		char *name;    /* owned; valid */
+		bool reserves; /* bus: the name is reserved for it */
 	} rename;
 	struct {
 		GVariant *changes; /* a reference: a{sv}, as it came */
 		char **unset;      /* owned; known keys */
-		bool has_revision, renames;
+		bool has_revision;
+		bool reserves;     /* bus: a name is reserved for it */
 		uint64_t revision; /* what the caller has read */
 	} update;
 	struct {

@@ -11,7 +11,7 @@ struct Registry {
 typedef struct Row {
 	Vm *vm; /* a reference */
 	char *name;
-	char *next_name; /* reserved by a Rename, or NULL */
+	char *next_name; /* reserved for it, or NULL */
 	GList *link;     /* in visible; NULL: reserved only */
 } Row;
 
@@ -77,43 +77,65 @@ bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **err
 	return true;
 }
 
-bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, GError **error)
+/* NULL: it is not here any more, though another VM of its UUID may be. */
+static Row *row_of(Registry *registry, const Vm *vm)
 {
 	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
 
+	return row && row->vm == vm ? row : NULL;
+}
+
+bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, bool *ret_reserved, GError **error)
+{
+	Row *row = row_of(registry, vm);
+
 	if (row->next_name) {
-		g_set_error(error, VM_ERROR, VM_ERROR_BUSY, "Rename: the VM '%s' is being renamed to '%s'",
+		g_set_error(error, VM_ERROR, VM_ERROR_BUSY, "Name: the VM '%s' is being renamed to '%s'",
 			row->name, row->next_name);
 		return false;
 	}
-	/* To the name that it has: nothing to reserve. */
-	if (g_str_equal(row->name, name))
+	if (g_str_equal(row->name, name)) {
+		*ret_reserved = false;
 		return true;
+	}
 	if (!registry_is_free(registry, name, NULL, error))
 		return false;
 	row->next_name = g_strdup(name);
 	g_hash_table_insert(registry->by_name, row->next_name, row);
+	*ret_reserved = true;
 	return true;
 }
 
-void registry_settle_name(Registry *registry, Vm *vm, bool done)
+void registry_follow_name(Registry *registry, Vm *vm, const char *name)
 {
-	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
-	char *old;
+	Row *row = row_of(registry, vm);
 
-	if (!row || !row->next_name)
+	if (!row || !row->next_name || !g_str_equal(row->next_name, name))
 		return;
-	old = done ? row->name : row->next_name;
-	g_hash_table_remove(registry->by_name, old);
-	if (done)
-		row->name = row->next_name;
-	row->next_name = NULL;
-	g_free(old);
+	g_hash_table_remove(registry->by_name, row->name);
+	g_free(row->name);
+	row->name = g_steal_pointer(&row->next_name);
+}
+
+static void release_name(Registry *registry, Row *row)
+{
+	if (!row->next_name)
+		return;
+	g_hash_table_remove(registry->by_name, row->next_name);
+	g_clear_pointer(&row->next_name, g_free);
+}
+
+void registry_release_name(Registry *registry, Vm *vm)
+{
+	Row *row = row_of(registry, vm);
+
+	if (row)
+		release_name(registry, row);
 }
 
 void registry_publish(Registry *registry, Vm *vm)
 {
-	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+	Row *row = row_of(registry, vm);
 
 	g_assert(row && !row->link);
 	g_queue_push_tail(&registry->visible, row);
@@ -122,12 +144,12 @@ void registry_publish(Registry *registry, Vm *vm)
 
 void registry_remove(Registry *registry, Vm *vm)
 {
-	Row *row = g_hash_table_lookup(registry->by_uuid, vm->uuid);
+	Row *row = row_of(registry, vm);
 
 	g_assert(row);
 	if (row->link)
 		g_queue_delete_link(&registry->visible, row->link);
-	registry_settle_name(registry, vm, false);
+	release_name(registry, row);
 	g_hash_table_remove(registry->by_name, row->name);
 	g_hash_table_remove(registry->by_uuid, vm->uuid);
 }

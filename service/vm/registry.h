@@ -14,11 +14,15 @@ Registry *registry_free(Registry *registry) ON_BUS_THREAD;
 /* Reserves the VM's UUID and name, and keeps a reference; not visible yet. VM_ERROR_VM_EXISTS names the
  * other. */
 bool registry_reserve(Registry *registry, Vm *vm, const char *name, GError **error) ON_BUS_THREAD;
-/* Reserves a name for a VM that is to be renamed. VM_ERROR_VM_EXISTS names the other; VM_ERROR_BUSY: another
- * Rename of this VM is under way. registry_settle_name() follows. */
-bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, GError **error) ON_BUS_THREAD;
-/* `done`: the VM has its new name from now on; else the name is free again. Nothing if none was reserved. */
-void registry_settle_name(Registry *registry, Vm *vm, bool done) ON_BUS_THREAD;
+/* Reserves a name for a VM that is to be renamed; *ret_reserved: false if it has this name already.
+ * VM_ERROR_VM_EXISTS names the other; VM_ERROR_BUSY: another change of this VM's name is under way. Whoever
+ * has reserved sees to registry_release_name() if the VM is not renamed. */
+bool registry_reserve_name(Registry *registry, Vm *vm, const char *name, bool *ret_reserved, GError **error)
+	ON_BUS_THREAD;
+/* The VM shows this name: if it was reserved, it is the VM's from now on, and the old one is free. */
+void registry_follow_name(Registry *registry, Vm *vm, const char *name) ON_BUS_THREAD;
+/* The name that was reserved for the VM, if there is one, is free again. */
+void registry_release_name(Registry *registry, Vm *vm) ON_BUS_THREAD;
 /* Whether a definition with this name and UUID could be added now. */
 bool registry_is_free(Registry *registry, const char *name, const char *uuid, GError **error) ON_BUS_THREAD;
 

@@ -54,7 +54,7 @@ static void test_rename_races(void)
 	first = client_send(c, web, VM, "Rename", g_variant_new("(s)", "shop"));
 	second = client_send(c, web, VM, "Rename", g_variant_new("(s)", "store"));
 	third = client_send(c, db, VM, "Rename", g_variant_new("(s)", "shop"));
-	client_expect_error(c, second, ROOST_ERROR("Busy"), "Rename: *'shop'*");
+	client_expect_error(c, second, ROOST_ERROR("Busy"), "Name: *'shop'*");
 	client_expect_error(c, third, ROOST_ERROR("VMExists"), "Name: *");
 	/* Reserved, but not its name yet. */
 	client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "shop"), ROOST_ERROR("NoSuchVM"), "*");

@@ -6,6 +6,8 @@
 
 #include "fixture.h"
 
+#define WATCHDOG "'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>"
+
 /* In GVariant's text form, without braces. */
 static GVariant *arguments(const char *changes, const char *options)
 {
@@ -146,6 +148,75 @@ static void test_name(void)
 	client_assert_property(c, vm, "ConfigRevision", "uint64 2");
 }
 
+/* Those that ask for the name which the VM has, behind which a Rename waits: they leave the reserved name
+ * alone, whether they succeed or fail. */
+static void test_name_kept(const char *member, GVariant *args, const char *error)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *vm = fixture_define(f, "web", "on query-chardev delay 500\n", NULL);
+	Client *c = f->client;
+	guint32 same, second, rename;
+
+	fixture_start_vm(f, vm);
+	client_send(c, vm, VM, "ExecuteQMP", g_variant_new("(s)", "{\"execute\": \"query-chardev\"}"));
+	same = client_send(c, vm, VM, member, args);
+	second = client_send(
+		c, vm, VM, "ExecuteQMP", g_variant_new("(s)", "{\"execute\": \"query-chardev\"}"));
+	rename = client_send(c, vm, VM, "Rename", g_variant_new("(s)", "shop"));
+	if (error)
+		client_expect_error(c, same, error, "*");
+	else
+		g_variant_unref(client_result(c, same));
+	client_refused(c, PATH, MANAGER, "DefineVM",
+		g_variant_new_parsed("({'Name': <'shop'>, 'Memory': <uint64 67108864>},)"),
+		ROOST_ERROR("VMExists"), "Name: *'shop'*");
+	client_do(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "web"));
+	g_variant_unref(client_result(c, second));
+	g_variant_unref(client_result(c, rename));
+	client_assert_property(c, vm, "Name", "'shop'");
+	client_do(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "shop"));
+	g_free(fixture_define(f, "web", NULL, NULL));
+}
+
+static void test_name_kept_by_update(void)
+{
+	test_name_kept("Update", arguments("'Name': <'web'>, 'Description': <'x'>", NULL), NULL);
+}
+
+static void test_name_kept_by_failure(void)
+{
+	test_name_kept("Update", arguments("'Name': <'web'>, 'VCPUs': <uint32 0>", NULL),
+		ROOST_ERROR("InvalidConfig"));
+}
+
+static void test_name_kept_by_rename(void)
+{
+	test_name_kept("Rename", g_variant_new("(s)", "web"), NULL);
+}
+
+/* Who hears of a name finds the VM by it. */
+static void test_name_told(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *vm = fixture_define(f, "web", NULL, WATCHDOG);
+	Client *c = f->client;
+
+	fixture_start_vm(f, vm);
+	for (guint i = 0; i < 100; i++) {
+		g_autofree char *name = g_strdup_printf("web%u", i),
+				*glob = g_strdup_printf("*'Name': <'%s'>*", name),
+				*changes = g_strdup_printf("'Name': <'%s'>, 'OnWatchdog': <'%s'>", name,
+					i % 2 == 0 ? "none" : "pause");
+		gsize mark = client_mark(c);
+		guint32 serial = client_send(c, vm, VM, "Update", arguments(changes, NULL));
+
+		client_await(c, mark, vm, "PropertiesChanged", glob);
+		client_do(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", name));
+		g_variant_unref(client_result(c, serial));
+	}
+	client_do(c, vm, VM, "Kill", NULL);
+}
+
 static void test_running(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
@@ -173,8 +244,6 @@ static void test_running(void)
 }
 
 /* ---- what QEMU changes while it runs ---- */
-#define WATCHDOG "'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>"
-
 static void test_live_real(void)
 {
 	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.real_qemu = true});
@@ -288,6 +357,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/update/off", test_off);
 	g_test_add_func("/update/refused", test_refused);
 	g_test_add_func("/update/name", test_name);
+	g_test_add_func("/update/name/kept/update", test_name_kept_by_update);
+	g_test_add_func("/update/name/kept/failure", test_name_kept_by_failure);
+	g_test_add_func("/update/name/kept/rename", test_name_kept_by_rename);
+	g_test_add_func("/update/name/told", test_name_told);
 	g_test_add_func("/update/running", test_running);
 	g_test_add_func("/update/live/real", test_live_real);
 	g_test_add_func("/update/live/fails", test_live_fails);

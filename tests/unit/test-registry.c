@@ -150,6 +150,75 @@ static void test_remove(World *world, gconstpointer data) ON_BUS_THREAD
 	g_assert_true(find(world, "alpha") == world->b);
 }
 
+static bool reserve_name(World *world, Vm *vm, const char *name, bool *ret_reserved, int error) ON_BUS_THREAD
+{
+	g_autoptr(GError) refusal = NULL;
+	bool done = registry_reserve_name(world->registry, vm, name, ret_reserved, &refusal);
+
+	if (error == VM_ERROR_MAX)
+		g_assert_no_error(refusal);
+	else
+		g_assert_error(refusal, VM_ERROR, error);
+	return done;
+}
+
+static void test_rename(World *world, gconstpointer data) ON_BUS_THREAD
+{
+	bool reserved = true;
+
+	add(world, world->a, "alpha");
+	add(world, world->b, "beta");
+	/* The name that it has. */
+	g_assert_true(reserve_name(world, world->a, "alpha", &reserved, VM_ERROR_MAX));
+	g_assert_false(reserved);
+	g_assert_false(reserve_name(world, world->a, "beta", &reserved, VM_ERROR_VM_EXISTS));
+	g_assert_true(reserve_name(world, world->a, "gamma", &reserved, VM_ERROR_MAX));
+	g_assert_true(reserved);
+	g_assert_false(reserve_name(world, world->a, "alpha", &reserved, VM_ERROR_BUSY));
+	g_assert_false(reserve_name(world, world->b, "gamma", &reserved, VM_ERROR_VM_EXISTS));
+	g_assert_true(find(world, "alpha") == world->a);
+	g_assert_null(find(world, "gamma"));
+
+	/* A view that was made before. */
+	registry_follow_name(world->registry, world->a, "alpha");
+	g_assert_true(find(world, "alpha") == world->a);
+	registry_follow_name(world->registry, world->a, "gamma");
+	g_assert_true(find(world, "gamma") == world->a);
+	g_assert_null(find(world, "alpha"));
+	/* Too late. */
+	registry_release_name(world->registry, world->a);
+	g_assert_true(find(world, "gamma") == world->a);
+
+	g_assert_true(reserve_name(world, world->b, "alpha", &reserved, VM_ERROR_MAX));
+	registry_release_name(world->registry, world->b);
+	g_assert_true(reserve_name(world, world->a, "alpha", &reserved, VM_ERROR_MAX));
+	registry_remove(world->registry, world->a);
+	g_assert_true(reserve_name(world, world->b, "alpha", &reserved, VM_ERROR_MAX));
+	registry_follow_name(world->registry, world->b, "alpha");
+	g_assert_true(find(world, "alpha") == world->b);
+}
+
+/* What comes late of a VM that is gone does nothing to another VM of its UUID. */
+static void test_late(World *world, gconstpointer data) ON_BUS_THREAD
+{
+	g_autoptr(Vm) twin = make_vm("alpha", UUID_A);
+	bool reserved;
+
+	add(world, world->a, "alpha");
+	add(world, world->b, "beta");
+	g_assert_true(reserve_name(world, world->a, "gamma", &reserved, VM_ERROR_MAX));
+	registry_remove(world->registry, world->a);
+	add(world, twin, "alpha");
+	g_assert_true(reserve_name(world, twin, "gamma", &reserved, VM_ERROR_MAX));
+	registry_release_name(world->registry, world->a);
+	g_assert_false(reserve_name(world, world->b, "gamma", &reserved, VM_ERROR_VM_EXISTS));
+	registry_follow_name(world->registry, world->a, "gamma");
+	g_assert_null(find(world, "gamma"));
+	registry_follow_name(world->registry, twin, "gamma");
+	g_assert_true(find(world, "gamma") == twin);
+	registry_remove(world->registry, twin);
+}
+
 static void append_name(Vm *vm, void *user)
 {
 	g_string_append_printf(user, "%c", vm->uuid[0]);
@@ -246,6 +315,8 @@ int main(int argc, char **argv)
 	ADD("reserved", test_reserved);
 	ADD("exists", test_exists);
 	ADD("remove", test_remove);
+	ADD("rename", test_rename);
+	ADD("late", test_late);
 	ADD("foreach", test_foreach);
 	ADD("suggestion", test_suggestion);
 	ADD("hostile-name", test_hostile_name);
