@@ -58,6 +58,14 @@ static void watchdog_undo(Operation *op) REQUIRES(op->vm->lock)
 			error->message);
 }
 
+/* Whether there is a QEMU to be asked. */
+static bool can_be_asked(const Operation *op) REQUIRES(op->vm->lock)
+{
+	const Vm *vm = op->vm;
+
+	return vm->pid != 0 && vm->responsive && vm->running_config && !operation_is_before_kill(op);
+}
+
 /* True: go on; *ret_running is the running definition with what was changed, or NULL: nothing was. */
 static bool apply_live(Operation *op, const VmConfig *changed, VmConfig **ret_running, GError **error)
 	REQUIRES(op->vm->lock)
@@ -70,8 +78,7 @@ static bool apply_live(Operation *op, const VmConfig *changed, VmConfig **ret_ru
 		g_autoptr(GError) refusal = NULL;
 		VmConfig *applied;
 
-		if (vm->pid == 0 || !vm->responsive || !vm->running_config ||
-			!live->wanted(vm->running_config, changed))
+		if (!can_be_asked(op) || !live->wanted(vm->running_config, changed))
 			continue;
 		if (!operation_execute(op, live->command, live->arguments(changed), NULL, &refusal)) {
 			/* Whether it is done is not known then. */

@@ -165,7 +165,7 @@ void operation_block(Operation *op)
 
 bool operation_unblock(Operation *op, GError **error)
 {
-	bool kept = lane_unblock(&op->vm->lanes[op->type->lane], &op->entry), killed;
+	bool kept = lane_unblock(&op->vm->lanes[op->type->lane], &op->entry);
 
 	vm_lock(op->vm);
 	if (!kept) {
@@ -178,10 +178,7 @@ bool operation_unblock(Operation *op, GError **error)
 		cancelled(op, error);
 		return false;
 	}
-	leaf_lock(&op->vm->mail.mutex);
-	killed = op->vm->mail.kill_before > op->entry.id;
-	leaf_unlock(&op->vm->mail.mutex);
-	if (killed && op->type->needs_qemu && !op->undoing) {
+	if (op->type->needs_qemu && !op->undoing && operation_is_before_kill(op)) {
 		g_set_error(error, VM_ERROR, VM_ERROR_CANCELLED, "%s: cancelled by Kill", op->type->member);
 		return false;
 	}

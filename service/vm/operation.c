@@ -59,19 +59,25 @@ Operation *operation_unref(Operation *op)
 }
 
 /* ---- running ---- */
+bool operation_is_before_kill(const Operation *op)
+{
+	Vm *vm = op->vm;
+	bool is_before;
+
+	leaf_lock(&vm->mail.mutex);
+	is_before = vm->mail.kill_before > op->entry.id;
+	leaf_unlock(&vm->mail.mutex);
+	return is_before;
+}
+
 static bool may_begin(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
-	bool killed;
-
-	leaf_lock(&vm->mail.mutex);
-	killed = vm->mail.kill_before > op->entry.id;
-	leaf_unlock(&vm->mail.mutex);
 
 	if (vm->gone)
 		g_set_error(error, VM_ERROR, VM_ERROR_UNKNOWN_OBJECT, "%s: the VM is no longer defined",
 			vm->config->name);
-	else if (op->type->needs_qemu && killed)
+	else if (op->type->needs_qemu && operation_is_before_kill(op))
 		g_set_error(error, VM_ERROR, VM_ERROR_CANCELLED, "%s: cancelled by Kill", op->type->member);
 	else if (clock_monotonic_usec() >= op->deadline_usec)
 		g_set_error(error, VM_ERROR, VM_ERROR_TIMEOUT, "%s: its turn did not come in time",

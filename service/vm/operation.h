@@ -189,5 +189,7 @@ bool operation_change_definition(Operation *op, VmConfig *changed_consume, GErro
 	REQUIRES(op->vm->lock);
 
 /* ---- helpers for the families (operation.c) ---- */
+/* Whether a Kill was accepted after it: a QEMU that it finds is as good as gone. */
+bool operation_is_before_kill(const Operation *op);
 /* InvalidState: "it is off, Pause needs running". */
 void operation_refuse_state(Operation *op, const char *needs, GError **error) REQUIRES(op->vm->lock);

@@ -282,6 +282,27 @@ static void test_live_fails(void)
 	client_do(c, wont, VM, "Kill", NULL);
 }
 
+/* One that waits its turn is not what a Kill cancels. */
+static void test_killed(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *vm = fixture_define(f, "web", "on stop silent\n", WATCHDOG);
+	Client *c = f->client;
+
+	for (guint i = 0; i < 20; i++) {
+		guint32 pause, change;
+
+		fixture_start_vm(f, vm);
+		pause = client_send(c, vm, VM, "Pause", NULL);
+		change = client_send(c, vm, VM, "Update",
+			arguments(i % 2 == 0 ? "'OnWatchdog': <'none'>" : "'OnWatchdog': <'pause'>", NULL));
+		client_do(c, vm, VM, "Kill", NULL);
+		client_expect_error(c, pause, ROOST_ERROR("Cancelled"), "*");
+		g_variant_unref(client_result(c, change));
+		assert_key(c, vm, "OnWatchdog", i % 2 == 0 ? "'none'" : "'pause'");
+	}
+}
+
 /* A definition that can't be stored is not changed, neither here nor in QEMU. */
 static void test_storage_fails(void)
 {
@@ -364,6 +385,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/update/running", test_running);
 	g_test_add_func("/update/live/real", test_live_real);
 	g_test_add_func("/update/live/fails", test_live_fails);
+	g_test_add_func("/update/killed", test_killed);
 	g_test_add_func("/update/storage-fails", test_storage_fails);
 	g_test_add_func("/update/conflict", test_conflict);
 	g_test_add_func("/update/transient", test_transient);
