@@ -66,6 +66,14 @@ static bool can_be_asked(const Operation *op) REQUIRES(op->vm->lock)
 	return vm->pid != 0 && vm->responsive && vm->running_config && !operation_is_before_kill(op);
 }
 
+/* Whether it was done, or will be, is not known: QEMU, which goes by the order, is told to have it from
+ * before. Its answer may be long in coming, and is not waited for. */
+static void give_up(Operation *op, const LiveChange *live) REQUIRES(op->vm->lock)
+{
+	if (op->vm->running_config)
+		vm_send(op->vm, live->command, live->arguments(op->vm->running_config));
+}
+
 /* True: go on; *ret_running is the running definition with what was changed, or NULL: nothing was. */
 static bool apply_live(Operation *op, const VmConfig *changed, VmConfig **ret_running, GError **error)
 	REQUIRES(op->vm->lock)
@@ -81,9 +89,9 @@ static bool apply_live(Operation *op, const VmConfig *changed, VmConfig **ret_ru
 		if (!can_be_asked(op) || !live->wanted(vm->running_config, changed))
 			continue;
 		if (!operation_execute(op, live->command, live->arguments(changed), NULL, &refusal)) {
-			/* Whether it is done is not known then. */
 			if (g_error_matches(refusal, VM_ERROR, VM_ERROR_TIMEOUT) ||
 				g_error_matches(refusal, VM_ERROR, VM_ERROR_CANCELLED)) {
+				give_up(op, live);
 				g_propagate_error(error, g_steal_pointer(&refusal));
 				return false;
 			}

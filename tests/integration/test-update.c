@@ -303,6 +303,28 @@ static void test_killed(void)
 	}
 }
 
+/* Given up while QEMU was changing it: then QEMU has it from before. */
+static void test_cancelled(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autofree char *vm = fixture_define(f, "web",
+		"on watchdog-set-action event {\"event\": \"SET\"}\non watchdog-set-action delay 3000\n",
+		WATCHDOG);
+	Client *c = f->client;
+	guint32 change;
+	gsize mark;
+
+	fixture_start_vm(f, vm);
+	mark = client_mark(c);
+	change = client_send(c, vm, VM, "Update", arguments("'OnWatchdog': <'none'>", NULL));
+	mark = client_await(c, mark, vm, "Event", "(*'SET'*") + 1;
+	client_do(c, vm, VM, "CancelOperation", g_variant_new("(t)", (guint64)0));
+	client_expect_error(c, change, ROOST_ERROR("Cancelled"), "Update: *");
+	client_await(c, mark, vm, "Event", "(*'SET'*");
+	client_assert_property(c, vm, "ConfigRevision", "uint64 1");
+	client_do(c, vm, VM, "Kill", NULL);
+}
+
 /* A definition that can't be stored is not changed, neither here nor in QEMU. */
 static void test_storage_fails(void)
 {
@@ -386,6 +408,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/update/live/real", test_live_real);
 	g_test_add_func("/update/live/fails", test_live_fails);
 	g_test_add_func("/update/killed", test_killed);
+	g_test_add_func("/update/cancelled", test_cancelled);
 	g_test_add_func("/update/storage-fails", test_storage_fails);
 	g_test_add_func("/update/conflict", test_conflict);
 	g_test_add_func("/update/transient", test_transient);
