@@ -16,6 +16,7 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "vm/disks.h"
+#include "vm/link.h"
 
 #define IMAGE_USEC (10 * USEC_PER_SEC)
 
@@ -54,14 +55,27 @@ static void warn_if_left(Vm *vm, int r, const char *what)
 		log_warning("VM %s: %s left: %s", vm->uuid, what, g_strerror(-r));
 }
 
+int vm_files_remove_runtime(Vm *vm)
+{
+	uint32_t pid;
+
+	if (vm_find_stray(vm->engine, vm->uuid, &pid))
+		return -EBUSY;
+	return runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+}
+
 void vm_files_remove_transient(Vm *vm)
 {
 	StateDir *dir = vm->engine->options.state_dir;
+	uint32_t pid;
 
+	/* They are another QEMU's. */
+	if (vm_find_stray(vm->engine, vm->uuid, &pid))
+		return;
+	/* The run-time folder last: while it is there, a later service knows what is to be removed. */
 	warn_if_left(vm, state_dir_remove_nvram(dir, vm->uuid), "its firmware's variables are");
 	warn_if_left(vm, state_dir_forget_images(dir, vm->uuid), "the record of its images is");
-	warn_if_left(
-		vm, runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid), "run-time files are");
+	warn_if_left(vm, vm_files_remove_runtime(vm), "run-time files are");
 }
 
 /* ---- images ---- */

@@ -87,7 +87,7 @@ void vm_run_internal(Vm *vm, unsigned bits)
 		vm_unlock(vm);
 		return;
 	}
-	r = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+	r = vm_files_remove_runtime(vm);
 	if (r < 0)
 		log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
 }

@@ -128,7 +128,7 @@ static void remove_files(Vm *vm, bool storage, Removal *ret)
 		return;
 	ret->r_variables = state_dir_remove_nvram(dir, vm->uuid);
 	ret->r_images = state_dir_forget_images(dir, vm->uuid);
-	ret->r_runtime = runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
+	ret->r_runtime = vm_files_remove_runtime(vm);
 }
 
 static void warn_if_left(Vm *vm, int r, const char *what) REQUIRES(vm->lock)

@@ -82,7 +82,7 @@ static void undo_folder(Operation *op) REQUIRES(op->vm->lock)
 		return;
 	/* On memory, or at least local: this does not hang. */
 	operation_release(op);
-	runtime_dir_remove_vm(op->vm->engine->options.runtime_dir, op->vm->uuid);
+	vm_files_remove_runtime(op->vm);
 	operation_retake(op);
 }
 
@@ -145,9 +145,9 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 
 	if (vm_find_stray(op->vm->engine, config->uuid, &pid)) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"Start: process %u is a QEMU of this VM that an earlier service started; it must end "
+			"%s: process %u is a QEMU of this VM that an earlier service started; it must end "
 			"first",
-			pid);
+			op->type->member, pid);
 		return false;
 	}
 	handoff->vm_name = g_strdup(config->name);

@@ -267,6 +267,30 @@ static void test_restart(void)
 	left = NULL;
 }
 
+/* What is known of it was lost, its QEMU runs on: it stays on record, and is not run a second time. */
+static void test_stray(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	g_autofree char *vm =
+		create(f, "job", NULL, "'UUID': <'0a0a0a0a-0000-4000-8000-0a0a0a0a0a0a'>", NULL);
+	g_autofree char *folder =
+		g_build_filename(f->dir, "run/vm/0a0a0a0a-0000-4000-8000-0a0a0a0a0a0a", NULL);
+	g_autofree char *definition = g_build_filename(folder, "transient", NULL);
+	g_autofree char *process = g_build_filename(folder, "process", NULL);
+	guint pid = fixture_pid(f, vm);
+
+	fixture_kill_roostd(f);
+	g_file_set_contents(definition, "{", 1, NULL);
+	fixture_start_roostd(f);
+	for (guint i = 0; i < 2; i++)
+		client_refused(c, PATH, MANAGER, "CreateVM",
+			arguments(f, "job", NULL, "'UUID': <'0a0a0a0a-0000-4000-8000-0a0a0a0a0a0a'>", NULL),
+			ROOST_ERROR("InvalidState"), "CreateVM: process *");
+	g_assert_true(g_file_test(process, G_FILE_TEST_EXISTS));
+	kill((pid_t)pid, SIGKILL);
+}
+
 static void test_real(void)
 {
 	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.real_qemu = true});
@@ -300,6 +324,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/transient/bound", test_bound);
 	g_test_add_func("/transient/bound/in-start", test_bound_in_start);
 	g_test_add_func("/transient/restart", test_restart);
+	g_test_add_func("/transient/stray", test_stray);
 	g_test_add_func("/transient/real", test_real);
 	return g_test_run();
 }
