@@ -179,6 +179,15 @@ static bool reserve_new_name(Call *call, BusVm *bv, GVariant *changes, GError **
 	return registry_reserve_name(call->bus->registry, bv->vm, name, &call->reserves, error);
 }
 
+static bool is_before(char *const *unset, unsigned index)
+{
+	for (unsigned i = 0; i < index; i++)
+		if (g_str_equal(unset[i], unset[index]))
+			return true;
+	return false;
+}
+
+/* A key once: so they are few, and looking them up among the changes, which may be many, is quick. */
 static bool check_unset(char *const *unset, GVariant *changes, GError **error)
 {
 	for (unsigned i = 0; unset && unset[i]; i++) {
@@ -190,6 +199,11 @@ static bool check_unset(char *const *unset, GVariant *changes, GError **error)
 			g_set_error(error, VM_ERROR,
 				r == -EOPNOTSUPP ? VM_ERROR_NOT_SUPPORTED : VM_ERROR_INVALID_ARGS,
 				"options.Unset[%u]: %s", i, complaint);
+			return false;
+		}
+		if (is_before(unset, i)) {
+			g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+				"options.Unset[%u]: %s is given twice", i, unset[i]);
 			return false;
 		}
 		change = g_variant_lookup_value(changes, unset[i], NULL);

@@ -113,6 +113,8 @@ static void test_refused(void)
 		{"", "'Unset': <['TPM']>", ROOST_ERROR("NotSupported"), "options.Unset?0?: TPM: *"},
 		{"'VCPUs': <uint32 2>", "'Unset': <['VCPUs']>", DBUS_ERROR("InvalidArgs"),
 			"options.Unset?0?: VCPUs *"},
+		{"", "'Unset': <['RNG', 'VCPUs', 'RNG']>", DBUS_ERROR("InvalidArgs"),
+			"options.Unset?2?: RNG is given twice"},
 		{"", "'Unset': <'VCPUs'>", DBUS_ERROR("InvalidArgs"),
 			"options.Unset: must be an array of strings (as), not of type s"},
 		{"", "'Revision': <uint32 1>", DBUS_ERROR("InvalidArgs"), "options.Revision: *"},
