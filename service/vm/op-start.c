@@ -259,18 +259,25 @@ static bool record_process(
 static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
 	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
-	GError *problem = NULL;
+	g_autoptr(GError) problem = NULL;
+	bool made;
 
 	operation_block(op);
 	vm_check_start(op->vm->engine, plan->config, &plan->facts, problems);
-	if (problems->len == 0 &&
-		!(vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
-			vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem)))
-		g_ptr_array_add(problems, problem);
+	/* That may have taken long: nothing is made that nobody wants any more. */
 	if (!operation_unblock(op, error))
 		return false;
 	if (problems->len > 0) {
 		g_propagate_error(error, g_error_copy(problems->pdata[0]));
+		return false;
+	}
+	operation_block(op);
+	made = vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
+	       vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem);
+	if (!operation_unblock(op, error))
+		return false;
+	if (!made) {
+		g_propagate_error(error, g_steal_pointer(&problem));
 		return false;
 	}
 	if (!vm_disks_claim(op->vm, plan->config, plan->facts.claims, op->entry.id, error))
