@@ -53,6 +53,8 @@ char *state_dir_path(const StateDir *dir, const char *uuid);
 int state_dir_remove(StateDir *dir, const char *uuid);
 
 /* ---- beside the definitions: state-dir-files.c ---- */
+#define NVRAM_SIZE_MAX (16 * 1024 * 1024)
+
 /* The file of a VM's UEFI variables, `<state-dir>/nvram/<uuid>.fd`, or `<uuid>.secure.fd` for UEFI_SECURE:
  * what one firmware trusts the other must not. Copied from `template` (an absolute path, a regular file) if
  * there is none yet: durable when it returns 0. *ret_path: the caller frees. -EINVAL: in its place is
@@ -121,6 +123,10 @@ typedef struct ProcessRecord {
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);
 /* -ENOENT: none. A damaged record: -EBADMSG. */
 int runtime_dir_read_process(RuntimeDir *dir, const char *uuid, ProcessRecord *ret_record);
+
+/* The file of UEFI variables of a transient VM, in its folder (made if missing): a copy of `template`.
+ * *ret_path: the caller frees. */
+int runtime_dir_make_nvram(RuntimeDir *dir, const char *uuid, const char *template, char **ret_path);
 
 /* Definitions there: as the VM's QEMU has it; and, of a transient VM, which has none in the state folder, as
  * it is. */

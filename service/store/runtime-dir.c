@@ -17,6 +17,7 @@
 #include "util/log.h"
 #include "util/thread.h"
 
+#define NVRAM_NAME      "nvram"
 #define RECORD_NAME     "process"
 #define RECORD_SIZE_MAX (16 * 1024)
 
@@ -282,6 +283,23 @@ int runtime_dir_read_definition(
 	*ret_definition = definition;
 	definition = (Definition){0};
 	return 0;
+}
+
+int runtime_dir_make_nvram(RuntimeDir *dir, const char *uuid, const char *template, char **ret_path)
+{
+	autofd int fd = open_vm(dir, uuid, true);
+	g_autofree char *data = NULL;
+	size_t size;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = fd_read_file_at(AT_FDCWD, template, NVRAM_SIZE_MAX, &data, &size);
+	if (r >= 0)
+		r = file_replace_at(fd, NVRAM_NAME, data, size, false);
+	if (r >= 0)
+		*ret_path = g_build_filename(dir->path, uuid, NVRAM_NAME, NULL);
+	return r;
 }
 
 int runtime_dir_foreach(RuntimeDir *dir, void (*func)(const char *uuid, void *user), void *user)

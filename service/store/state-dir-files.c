@@ -13,8 +13,7 @@
 #include "util/fd.h"
 #include "util/thread.h"
 
-#define NVRAM_FOLDER   "nvram"
-#define NVRAM_SIZE_MAX (16 * 1024 * 1024)
+#define NVRAM_FOLDER "nvram"
 
 static const char *const nvram_suffixes[VM_FIRMWARE_MAX] = {
 	[VM_FIRMWARE_UEFI] = ".fd",

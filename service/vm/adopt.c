@@ -173,7 +173,7 @@ static void load_transient(const char *uuid, void *user)
 	if (r == 0) {
 		log_vm(LOG_WARNING, definition.config->name, uuid,
 			"a transient VM; its QEMU ended while the service was down");
-		vm_files_remove_transient(vm);
+		vm_files_remove_runtime(vm);
 	}
 }
 

@@ -28,8 +28,11 @@ bool vm_files_prepare_firmware(Vm *vm, const VmConfig *config, char **ret_path, 
 	*ret_path = NULL;
 	if (!template)
 		return true;
-	r = state_dir_make_nvram(
-		vm->engine->options.state_dir, config->uuid, config->firmware, template, ret_path);
+	if (vm->persistent)
+		r = state_dir_make_nvram(
+			vm->engine->options.state_dir, config->uuid, config->firmware, template, ret_path);
+	else
+		r = runtime_dir_make_nvram(vm->engine->options.runtime_dir, config->uuid, template, ret_path);
 	if (r < 0)
 		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED,
 			"Firmware: its variables can't be stored: %s", g_strerror(-r));
@@ -49,12 +52,6 @@ int vm_files_write_definition(Vm *vm, const VmConfig *config, uint64_t revision)
 		vm->engine->options.runtime_dir, vm->uuid, RUNTIME_DEFINITION_TRANSIENT, &definition);
 }
 
-static void warn_if_left(Vm *vm, int r, const char *what)
-{
-	if (r < 0)
-		log_warning("VM %s: %s left: %s", vm->uuid, what, g_strerror(-r));
-}
-
 int vm_files_remove_runtime(Vm *vm)
 {
 	uint32_t pid;
@@ -62,20 +59,6 @@ int vm_files_remove_runtime(Vm *vm)
 	if (vm_find_stray(vm->engine, vm->uuid, &pid))
 		return -EBUSY;
 	return runtime_dir_remove_vm(vm->engine->options.runtime_dir, vm->uuid);
-}
-
-void vm_files_remove_transient(Vm *vm)
-{
-	StateDir *dir = vm->engine->options.state_dir;
-	uint32_t pid;
-
-	/* They are another QEMU's. */
-	if (vm_find_stray(vm->engine, vm->uuid, &pid))
-		return;
-	/* The run-time folder last: while it is there, a later service knows what is to be removed. */
-	warn_if_left(vm, state_dir_remove_nvram(dir, vm->uuid), "its firmware's variables are");
-	warn_if_left(vm, state_dir_forget_images(dir, vm->uuid), "the record of its images is");
-	warn_if_left(vm, vm_files_remove_runtime(vm), "run-time files are");
 }
 
 /* ---- images ---- */
@@ -122,7 +105,10 @@ static bool fill_image(Vm *vm, const DiskConfig *disk, unsigned index, int fd, c
 	if (folder_fd < 0 || fsync(fd) < 0)
 		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: can't be made: %s", disk->path,
 			g_strerror(errno));
-	r = state_dir_record_image(vm->engine->options.state_dir, vm->uuid, disk->path, temporary);
+	/* What Undefine removes; a transient VM's stays. */
+	r = vm->persistent
+		    ? state_dir_record_image(vm->engine->options.state_dir, vm->uuid, disk->path, temporary)
+		    : 0;
 	if (r < 0)
 		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: that it is made can't be stored: %s",
 			disk->path, g_strerror(-r));

@@ -7,12 +7,9 @@
  * which must have one there. 0 or a negative errno. */
 int vm_files_write_definition(Vm *vm, const VmConfig *config, uint64_t revision);
 
-/* The run-time folder of a VM without a QEMU. -EBUSY: one that an earlier service started has it, and must be
- * found by a later one. */
+/* The run-time folder of a VM without a QEMU: of a transient one it is all that there is, but images. -EBUSY:
+ * a QEMU that an earlier service started has it, and must be found by a later one. */
 int vm_files_remove_runtime(Vm *vm);
-
-/* All that there is of a transient VM without a QEMU, but images; what can't be removed is logged. */
-void vm_files_remove_transient(Vm *vm);
 
 /* The file of the firmware's variables, made if there is none; NULL for a firmware without. *ret_path: the
  * caller frees. */

@@ -79,15 +79,13 @@ void vm_run_internal(Vm *vm, unsigned bits)
 	vm_unlock(vm);
 	if (!clean)
 		return;
-	if (!vm->persistent) {
-		vm_files_remove_transient(vm);
-		vm_lock(vm);
-		vm->gone = true;
-		vm->dirty = true;
-		vm_unlock(vm);
-		return;
-	}
 	r = vm_files_remove_runtime(vm);
 	if (r < 0)
 		log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
+	if (vm->persistent)
+		return;
+	vm_lock(vm);
+	vm->gone = true;
+	vm->dirty = true;
+	vm_unlock(vm);
 }

@@ -140,16 +140,8 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 {
 	VmHandoff *handoff = launch->handoff;
 	int output[2];
-	uint32_t pid;
 	int r;
 
-	if (vm_find_stray(op->vm->engine, config->uuid, &pid)) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"%s: process %u is a QEMU of this VM that an earlier service started; it must end "
-			"first",
-			op->type->member, pid);
-		return false;
-	}
 	handoff->vm_name = g_strdup(config->name);
 	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
 	if (r < 0) {
@@ -256,6 +248,19 @@ static bool record_process(
 }
 
 /* ---- the steps ---- */
+/* A QEMU that an earlier service started has what is to be made. */
+static bool look_for_stray(const Operation *op, GError **error)
+{
+	uint32_t pid;
+
+	if (!vm_find_stray(op->vm->engine, op->vm->uuid, &pid))
+		return true;
+	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+		"%s: process %u is a QEMU of this VM that an earlier service started; it must end first",
+		op->type->member, pid);
+	return false;
+}
+
 static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
 	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
@@ -272,7 +277,8 @@ static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->
 		return false;
 	}
 	operation_block(op);
-	made = vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
+	made = look_for_stray(op, &problem) &&
+	       vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
 	       vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem);
 	if (!operation_unblock(op, error))
 		return false;
@@ -366,7 +372,7 @@ static void create_failed(Operation *op) REQUIRES(op->vm->lock)
 	if (vm->pid != 0 || vm->gone)
 		return;
 	operation_release(op);
-	vm_files_remove_transient(vm);
+	vm_files_remove_runtime(vm);
 	operation_retake(op);
 	vm->gone = true;
 	vm->dirty = true;

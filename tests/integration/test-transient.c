@@ -6,6 +6,8 @@
 
 #include "fixture.h"
 
+#define UUID "0a0a0a0a-0000-4000-8000-0a0a0a0a0a0a"
+
 /* The arguments of CreateVM. `config`, `options`: more keys in GVariant's text form, or NULL. */
 static GVariant *arguments(
 	Fixture *f, const char *name, const char *script, const char *config, const char *options)
@@ -285,8 +287,8 @@ static void test_stray(void)
 	fixture_start_roostd(f);
 	for (guint i = 0; i < 2; i++)
 		client_refused(c, PATH, MANAGER, "CreateVM",
-			arguments(f, "job", NULL, "'UUID': <'0a0a0a0a-0000-4000-8000-0a0a0a0a0a0a'>", NULL),
-			ROOST_ERROR("InvalidState"), "CreateVM: process *");
+			arguments(f, "job", NULL, "'UUID': <'" UUID "'>", NULL), ROOST_ERROR("InvalidState"),
+			"CreateVM: process *");
 	g_assert_true(g_file_test(process, G_FILE_TEST_EXISTS));
 	kill((pid_t)pid, SIGKILL);
 }
@@ -313,6 +315,60 @@ static void test_real(void)
 	client_await(c, mark, vm, "StateChanged", "('running', 'off', *");
 }
 
+/* A newer Roost's VM, which this one does not read, keeps what it has. */
+static void test_foreign(void)
+{
+	static const char text[] = "{ \"FormatVersion\": 99 }";
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	g_autofree char *file = fixture_write(f, "state/vms/" UUID ".json", text, sizeof text - 1);
+	g_autofree char *folder = g_build_filename(f->dir, "state/nvram", NULL), *variables = NULL,
+			*vm = NULL;
+	gsize mark;
+
+	g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
+	variables = fixture_write(f, "state/nvram/" UUID ".fd", "x", 1);
+	fixture_stop_roostd(f);
+	fixture_start_roostd(f);
+	vm = create(f, "job", NULL, "'UUID': <'" UUID "'>", NULL);
+	mark = client_mark(c);
+	client_do(c, vm, VM, "Kill", NULL);
+	await_gone(c, mark, vm);
+	g_assert_true(g_file_test(variables, G_FILE_TEST_EXISTS));
+	g_assert_true(g_file_test(file, G_FILE_TEST_EXISTS));
+}
+
+/* A host that loses its power while it runs has nothing of it afterwards. */
+static void test_nothing_durable(void)
+{
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *config = NULL, *vm = NULL;
+	Client *c;
+	gsize mark;
+
+	if (!g_file_test("/usr/share/OVMF/OVMF_CODE_4M.fd", G_FILE_TEST_EXISTS)) {
+		g_test_skip("UEFI firmware is not installed");
+		return;
+	}
+	f = fixture_new(NULL);
+	c = f->client;
+	config = g_strdup_printf("'Firmware': <'uefi'>, 'Disks': <[{'Path': <'%s/new'>, 'Format': <'raw'>, "
+				 "'Size': <uint64 1048576>}]>",
+		f->dir);
+	vm = create(f, "job", NULL, config, NULL);
+	g_assert_cmpuint(n_entries(f->dir, "state/vms"), ==, 0);
+	g_assert_cmpuint(n_entries(f->dir, "state/nvram"), ==, 0);
+	g_assert_cmpuint(n_entries(f->dir, "state/images"), ==, 0);
+	/* The service does not need it neither. */
+	fixture_kill_roostd(f);
+	fixture_start_roostd(f);
+	client_await_property(c, vm, "Responsive", "true");
+	mark = client_mark(c);
+	client_do(c, vm, VM, "Kill", NULL);
+	await_gone(c, mark, vm);
+	g_assert_cmpuint(n_entries(f->dir, "run/vm"), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
@@ -325,6 +381,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/transient/bound/in-start", test_bound_in_start);
 	g_test_add_func("/transient/restart", test_restart);
 	g_test_add_func("/transient/stray", test_stray);
+	g_test_add_func("/transient/foreign", test_foreign);
+	g_test_add_func("/transient/nothing-durable", test_nothing_durable);
 	g_test_add_func("/transient/real", test_real);
 	return g_test_run();
 }

@@ -242,6 +242,22 @@ static void test_definition_damaged(Fixture *f, gconstpointer unused)
 	}
 }
 
+static void test_nvram(Fixture *f, gconstpointer unused)
+{
+	g_autofree char *template = g_build_filename(f->vm, "template", NULL), *path = NULL, *text = NULL;
+
+	put_file(f, "template", "variables");
+	g_assert_cmpint(runtime_dir_make_nvram(f->dir, OTHER, template, &path), ==, 0);
+	g_assert_true(g_str_has_suffix(path, "/vm/" OTHER "/nvram"));
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	g_assert_cmpstr(text, ==, "variables");
+	g_assert_cmpint(runtime_dir_remove_vm(f->dir, OTHER), ==, 0);
+	g_clear_pointer(&path, g_free);
+	g_assert_cmpint(runtime_dir_make_nvram(f->dir, OTHER, "/nowhere", &path), ==, -ENOENT);
+	g_assert_null(path);
+	g_assert_cmpint(runtime_dir_remove_vm(f->dir, OTHER), ==, 0);
+}
+
 static void test_cannot_open(Fixture *f, gconstpointer unused)
 {
 	g_autofree char *file = g_build_filename(f->vm, "process", NULL);
@@ -269,6 +285,7 @@ int main(int argc, char **argv)
 	ADD("/runtime-dir/record-damaged", test_record_damaged);
 	ADD("/runtime-dir/definition", test_definition);
 	ADD("/runtime-dir/definition-damaged", test_definition_damaged);
+	ADD("/runtime-dir/nvram", test_nvram);
 	ADD("/runtime-dir/cannot-open", test_cannot_open);
 	return g_test_run();
 }
