@@ -199,10 +199,15 @@ static void look_at_folder(const char *uuid, void *user)
 	RuntimeDir *dir = orphans->engine->options.runtime_dir;
 	g_autoptr(QemuProcess) process = NULL;
 	ProcessRecord record;
+	int r;
 
-	if (orphans->is_known(uuid, orphans->user) || runtime_dir_read_process(dir, uuid, &record) < 0)
+	if (orphans->is_known(uuid, orphans->user))
 		return;
-	if (open_recorded(uuid, &record, &process) < 0) {
+	r = runtime_dir_read_process(dir, uuid, &record);
+	/* One of which it can't be told stays, to be looked at. */
+	if (r < 0 && r != -ENOENT)
+		return;
+	if (r < 0 || open_recorded(uuid, &record, &process) < 0) {
 		runtime_dir_remove_vm(dir, uuid);
 		return;
 	}
