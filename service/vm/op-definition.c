@@ -147,6 +147,13 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		operation_refuse_state(op, "off or crashed", error);
 		return false;
 	}
+	/* By its UUID the state folder may have another's files. */
+	if (!vm->persistent) {
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"%s: the VM '%s' is transient: it goes when it stops", op->type->member,
+			vm->config->name);
+		return false;
+	}
 	if (!operation_commit(op, error))
 		return false;
 	operation_block(op);
