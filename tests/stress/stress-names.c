@@ -57,7 +57,7 @@ typedef struct World {
 	/* As the fixture's client has been told. */
 	gsize position;
 	GHashTable *objects; /* path -> GHashTable: property -> GVariant */
-	guint n_looks, n_kills;
+	guint n_looks, n_ends;
 } World;
 
 static const char *const known_errors[] = {
@@ -71,7 +71,7 @@ static const char *const known_errors[] = {
 	ROOST_ERROR("NoSuchVM"),
 	ROOST_ERROR("Conflict"),
 	DBUS_ERROR("UnknownObject"),
-	/* A file of a VM that is about to be gone; roostd was killed. */
+	/* A file of a VM that is about to be gone; roostd has ended. */
 	ROOST_ERROR("StorageFailed"),
 	DBUS_ERROR("NoReply"),
 	DBUS_ERROR("ServiceUnknown"),
@@ -521,7 +521,7 @@ static void report(World *world)
 {
 	g_autoptr(GList) keys = g_list_sort(g_hash_table_get_keys(world->results), (GCompareFunc)g_strcmp0);
 
-	g_test_message("%u looks, roostd was killed %u times", world->n_looks, world->n_kills);
+	g_test_message("%u looks, roostd was ended %u times", world->n_looks, world->n_ends);
 	for (GList *l = keys; l; l = l->next)
 		g_test_message("  %u %s", GPOINTER_TO_UINT(g_hash_table_lookup(world->results, l->data)),
 			(char *)l->data);
@@ -540,15 +540,18 @@ static void world_done(World *world)
 	fixture_free(world->fixture);
 }
 
-static void kill_roostd(World *world)
+static void end_roostd(World *world)
 {
-	fixture_kill_roostd(world->fixture);
+	if (g_rand_boolean(world->random))
+		fixture_kill_roostd(world->fixture);
+	else
+		fixture_stop_roostd(world->fixture);
 	fixture_start_roostd(world->fixture);
 	begin_anew(world);
-	world->n_kills++;
+	world->n_ends++;
 }
 
-static void run(World *world, bool kills)
+static void run(World *world, bool ends)
 {
 	const char *text = g_getenv("ROOST_STRESS_SECONDS");
 	gint64 until = g_get_monotonic_time() + (text ? atoi(text) : 10) * G_TIME_SPAN_SECOND / 2;
@@ -562,30 +565,20 @@ static void run(World *world, bool kills)
 			caller_init(world, caller);
 		} else if (what < 30) {
 			check_told(world);
-		} else if (what < 35 && kills) {
-			kill_roostd(world);
+		} else if (what < 35 && ends) {
+			end_roostd(world);
 		} else {
 			call_once(world, caller);
 		}
 	}
 }
 
-static void test_names(void)
+static void test(gconstpointer ends)
 {
 	World world;
 
 	world_init(&world);
-	run(&world, false);
-	check_all(&world);
-	world_done(&world);
-}
-
-static void test_killed(void)
-{
-	World world;
-
-	world_init(&world);
-	run(&world, true);
+	run(&world, ends != NULL);
 	check_all(&world);
 	world_done(&world);
 }
@@ -593,7 +586,7 @@ static void test_killed(void)
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
-	g_test_add_func("/stress/names", test_names);
-	g_test_add_func("/stress/names/roostd-killed", test_killed);
+	g_test_add_data_func("/stress/names", NULL, test);
+	g_test_add_data_func("/stress/names/roostd-ends", "ends", test);
 	return g_test_run();
 }
