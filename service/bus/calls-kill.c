@@ -1,4 +1,5 @@
-/* Kill: past the lane; its caller is answered when a view without that QEMU is installed. */
+/* Kill: past the lane; its caller is answered when a view without that QEMU is installed, or, of a transient
+ * VM, the one that says that it is gone. */
 #include "bus/calls-private.h"
 #include "bus/publish.h"
 #include "util/clock.h"
@@ -14,6 +15,12 @@ static bool kill_waits_for(const BusVm *bv, uint64_t kill_id)
 	return false;
 }
 
+/* A transient VM without QEMU is about to be gone: whoever has killed it wants its name. */
+static bool is_going(const BusVm *bv)
+{
+	return !bv->vm->persistent && bv->exported;
+}
+
 void calls_look_at_kills(BusVm *bv)
 {
 	GList *next;
@@ -22,7 +29,8 @@ void calls_look_at_kills(BusVm *bv)
 		Call *call = l->data;
 
 		next = l->next;
-		if (bv->picture.view->n_exits < call->exits_wanted || kill_waits_for(bv, call->id))
+		if (bv->picture.view->n_exits < call->exits_wanted || kill_waits_for(bv, call->id) ||
+			is_going(bv))
 			continue;
 		call_reply_empty(call);
 	}

@@ -144,6 +144,27 @@ static void test_killed_in_start(void)
 	client_await(c, mark, NULL, "StateChanged", "('starting', 'off', 'killed')");
 }
 
+/* When Kill replies, the VM is gone, and its name and UUID are free; a VM that floods is kept back by none.
+ */
+static void test_kill_frees(void)
+{
+	static const char *const words[] = {
+		"", "flood 0 {\"event\":\"GUEST_CRASHLOADED\",\"data\":{\"action\":\"run\"}}\n"};
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+
+	for (guint i = 0; i < 40; i++) {
+		gsize mark = client_mark(c), reply;
+		guint32 serial;
+
+		g_free(create(f, "job", words[i % 2], "'UUID': <'" UUID "'>", NULL));
+		serial = client_send(c, PATH, MANAGER, "KillVM", g_variant_new("(s)", "job"));
+		g_variant_unref(client_result(c, serial));
+		reply = client_await_reply(c, serial);
+		g_assert_cmpuint(client_find(c, mark, reply, PATH, "VMRemoved", NULL), <, reply);
+	}
+}
+
 static void expect_one_of(Client *c, guint32 serial, const char *error, const char *other)
 {
 	const char *name = g_dbus_message_get_error_name(client_message(c, client_await_reply(c, serial)));
@@ -375,6 +396,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/transient/life", test_life);
 	g_test_add_func("/transient/refused", test_refused);
 	g_test_add_func("/transient/killed-in-start", test_killed_in_start);
+	g_test_add_func("/transient/kill-frees", test_kill_frees);
 	g_test_add_func("/transient/start-behind-kill", test_start_behind_kill);
 	g_test_add_func("/transient/crash", test_crash);
 	g_test_add_func("/transient/bound", test_bound);
