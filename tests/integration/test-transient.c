@@ -254,6 +254,46 @@ static void test_bound_in_start(void)
 	client_await(c, mark, NULL, "StateChanged", "('starting', 'off', 'caller-left')");
 }
 
+/* A VM that another bus's caller is bound to ends, by whatever name that went; one of which nothing can be
+ * known stays. */
+static void test_bound_elsewhere(void)
+{
+	static const char *const words[] = {
+		"0123456789abcdef0123456789abcdef :1.1", "nonsense", "non sense", ""};
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	char *vms[G_N_ELEMENTS(words)];
+	gsize mark;
+
+	for (guint i = 0; i < G_N_ELEMENTS(words); i++) {
+		g_autofree char *name = g_strdup_printf("job%u", i), *text = NULL, *path = NULL, *own = NULL;
+		g_autoptr(GVariant) uuid = NULL;
+		g_autoptr(GRegex) regex = g_regex_new("\"BoundTo\" : \"[^\"]*\"", 0, 0, NULL);
+		g_autofree char *changed = NULL;
+
+		vms[i] = path_of(c, send_bound(f, c, name, NULL));
+		uuid = client_get(c, vms[i], VM, "UUID");
+		path = g_build_filename(
+			f->dir, "run/vm", g_variant_get_string(uuid, NULL), "transient", NULL);
+		g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+		own = g_strdup_printf("\"BoundTo\" : \"%s\"", words[i]);
+		changed = g_regex_replace_literal(regex, text, -1, 0, own, 0, NULL);
+		g_assert_cmpstr(changed, !=, text);
+		g_assert_true(g_file_set_contents(path, changed, -1, NULL));
+	}
+	fixture_kill_roostd(f);
+	mark = client_mark(c);
+	fixture_start_roostd(f);
+	client_await(c, mark, vms[0], "StateChanged", "('running', 'off', 'caller-left')");
+	client_await(c, mark, vms[2], "StateChanged", "('running', 'off', 'caller-left')");
+	client_await_property(c, vms[1], "Responsive", "true");
+	client_do(c, vms[1], VM, "Kill", NULL);
+	client_await_property(c, vms[3], "Responsive", "true");
+	client_do(c, vms[3], VM, "Kill", NULL);
+	for (guint i = 0; i < G_N_ELEMENTS(words); i++)
+		g_free(vms[i]);
+}
+
 /* ---- roostd goes and comes ---- */
 static void test_restart(void)
 {
@@ -401,6 +441,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/transient/crash", test_crash);
 	g_test_add_func("/transient/bound", test_bound);
 	g_test_add_func("/transient/bound/in-start", test_bound_in_start);
+	g_test_add_func("/transient/bound/elsewhere", test_bound_elsewhere);
 	g_test_add_func("/transient/restart", test_restart);
 	g_test_add_func("/transient/stray", test_stray);
 	g_test_add_func("/transient/foreign", test_foreign);
