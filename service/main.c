@@ -6,6 +6,7 @@
  * finds roostd finds it whole. Ending is the reverse, bounded at each step: QEMUs stay.
  */
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +26,14 @@
 #define STATE_DIR_WAIT_USEC (5 * USEC_PER_SEC)
 
 typedef struct Options {
-	char *bus, *state_dir, *runtime_dir, *qemu, *log_level;
+	char *bus, *state_dir, *runtime_dir, *qemu, *qemu_user, *log_level;
 	double deadline_scale, idle_exit_sec;
 	int max_workers;
 	gboolean version;
+	/* Found by them. */
+	char *helper;
+	uid_t qemu_uid;
+	gid_t qemu_gid;
 } Options;
 
 typedef struct Service {
@@ -89,6 +94,37 @@ static void set_defaults(Options *options)
 					      : g_build_filename(g_get_user_runtime_dir(), "roost", NULL);
 }
 
+/* Beside roostd, wherever it is. */
+static bool find_helper(Options *options)
+{
+	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+	g_autofree char *folder = self ? g_path_get_dirname(self) : NULL;
+
+	if (!folder)
+		return complain("/proc/self/exe: %s", g_strerror(errno));
+	options->helper = g_build_filename(folder, "roost-helper", NULL);
+	return true;
+}
+
+static bool find_qemu_user(Options *options)
+{
+	const struct passwd *user;
+
+	if (!options->qemu_user)
+		return true;
+	if (geteuid() != 0)
+		return complain(
+			"--qemu-user=%s: only root can start QEMU as somebody else", options->qemu_user);
+	errno = 0;
+	user = getpwnam(options->qemu_user);
+	if (!user)
+		return complain("--qemu-user=%s: %s", options->qemu_user,
+			errno ? g_strerror(errno) : "there is no such user");
+	options->qemu_uid = user->pw_uid;
+	options->qemu_gid = user->pw_gid;
+	return true;
+}
+
 static bool check_options(Options *options)
 {
 	set_defaults(options);
@@ -110,7 +146,7 @@ static bool check_options(Options *options)
 		return complain("--state-dir=%s: must be an absolute path", options->state_dir);
 	if (!g_path_is_absolute(options->runtime_dir))
 		return complain("--runtime-dir=%s: must be an absolute path", options->runtime_dir);
-	return set_log_level(options->log_level);
+	return find_helper(options) && find_qemu_user(options) && set_log_level(options->log_level);
 }
 
 static bool parse_options(int argc, char **argv, Options *options)
@@ -121,6 +157,7 @@ static bool parse_options(int argc, char **argv, Options *options)
 		{"state-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->state_dir, "Where definitions are kept", "DIR"},
 		{"runtime-dir", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime_dir, "Where sockets are made", "DIR"},
 		{"qemu", 0, 0, G_OPTION_ARG_FILENAME, &options->qemu, "The QEMU to run (" ROOST_QEMU ")", "PATH"},
+		{"qemu-user", 0, 0, G_OPTION_ARG_STRING, &options->qemu_user, "Runs QEMU as this user (as itself)", "USER"},
 		{"deadline-scale", 0, 0, G_OPTION_ARG_DOUBLE, &options->deadline_scale, "Multiplies all deadlines, for slow hosts (1)", "X"},
 		{"max-workers", 0, 0, G_OPTION_ARG_INT, &options->max_workers, "How many methods may be under way at once (512)", "N"},
 		{"idle-exit", 0, 0, G_OPTION_ARG_DOUBLE, &options->idle_exit_sec, "Ends when for so long nobody has called and no VM runs (0: never)", "SECONDS"},
@@ -150,6 +187,8 @@ static void clear_options(Options *options)
 	g_free(options->runtime_dir);
 	g_free(options->qemu);
 	g_free(options->log_level);
+	g_free(options->qemu_user);
+	g_free(options->helper);
 }
 
 /* ---- beginning ---- */
@@ -212,6 +251,10 @@ static bool start_engine(Service *service) ON_BUS_THREAD
 {
 	unsigned max = (unsigned)service->options.max_workers;
 	EngineOptions options = {.qemu_binary = service->options.qemu,
+		.helper = service->options.helper,
+		.has_qemu_user = service->options.qemu_user != NULL,
+		.qemu_uid = service->options.qemu_uid,
+		.qemu_gid = service->options.qemu_gid,
 		.state_dir = service->state_dir,
 		.runtime_dir = service->runtime_dir,
 		.deadline_scale = service->options.deadline_scale,

@@ -1,9 +1,10 @@
 /*
  * The command line's disks.
  *
- * Each disk has two block nodes, the file and what its format makes of it, and a device on its bus. A bus of
- * Roost's own making (scsi, usb, sata) gets its controller with its first disk; ide and fdc are the
- * machine's. A disk's place on its bus is its index among those on that bus.
+ * Each image has two block nodes, the file (an inherited fd) and what its format makes of it; a disk has an
+ * image, those that it is based on below it, and a device on its bus. A bus of Roost's own making (scsi, usb,
+ * sata) gets its controller with its first disk; ide and fdc are the machine's. A disk's place on its bus is
+ * its index among those on that bus.
  */
 #include "qemu/command-line-private.h"
 
@@ -26,19 +27,74 @@ static const struct {
 	[DISK_CACHE_UNSAFE] = {NULL, "on"},
 };
 
-static void add_medium(Builder *b, const DiskConfig *disk, const char *node, bool is_block_device)
+/* Of layer `layer`: the two nodes of the disk's own image have the longer names. */
+static char *file_node(const DiskConfig *disk, unsigned layer)
 {
-	g_autofree char *file = qemu_id_for("file", disk->name);
-	const char *read_only = qemu_on_or_null(disk->read_only);
-	const char *direct = caches[disk->cache].direct, *no_flush = caches[disk->cache].no_flush;
-	const char *discard = disk->discard ? "unmap" : NULL;
+	return layer == 0 ? qemu_id_for("file", disk->name) : g_strdup_printf("f%u-%s", layer, disk->name);
+}
 
-	builder_add_option(b, "-blockdev", NULL, "driver", is_block_device ? "host_device" : "file",
-		"node-name", file, "read-only", read_only, "cache.direct", direct, "cache.no-flush", no_flush,
-		"discard", discard, "filename", disk->path, NULL);
-	builder_add_option(b, "-blockdev", NULL, "driver", disk_format_to_string(disk->format), "node-name",
-		node, "read-only", read_only, "cache.direct", direct, "cache.no-flush", no_flush, "discard",
-		discard, "file", file, NULL);
+static char *format_node(const DiskConfig *disk, unsigned layer)
+{
+	return layer == 0 ? qemu_disk_node_name(disk->name) : g_strdup_printf("q%u-%s", layer, disk->name);
+}
+
+static void add_file_node(Builder *b, const DiskConfig *disk, unsigned layer, const QemuLayer *image)
+{
+	g_autofree char *node = file_node(disk, layer), *file = builder_add_fd(b, image->fd);
+
+	builder_add_option(b, "-blockdev", NULL, "driver", image->is_block_device ? "host_device" : "file",
+		"node-name", node, "read-only", qemu_on_or_null(layer > 0 || disk->read_only), "cache.direct",
+		caches[disk->cache].direct, "cache.no-flush", caches[disk->cache].no_flush, "discard",
+		disk->discard ? "unmap" : NULL, "filename", file, NULL);
+}
+
+/* As JSON, which alone can say that there is no backing image: an image that is exchanged for another one
+ * meanwhile must not lead QEMU anywhere. Names need no escapes. */
+static void add_qcow2_node(Builder *b, const DiskConfig *disk, unsigned layer, bool is_last)
+{
+	g_autofree char *node = format_node(disk, layer), *file = file_node(disk, layer),
+			*below = is_last ? NULL : format_node(disk, layer + 1);
+	g_autoptr(GString) json = g_string_new(NULL);
+
+	g_string_append_printf(
+		json, "{\"driver\":\"qcow2\",\"node-name\":\"%s\",\"file\":\"%s\"", node, file);
+	if (below)
+		g_string_append_printf(json, ",\"backing\":\"%s\"", below);
+	else
+		g_string_append(json, ",\"backing\":null");
+	if (layer > 0 || disk->read_only)
+		g_string_append(json, ",\"read-only\":true");
+	if (caches[disk->cache].direct)
+		g_string_append(json, ",\"cache\":{\"direct\":true}");
+	if (caches[disk->cache].no_flush)
+		g_string_append(json, ",\"cache\":{\"no-flush\":true}");
+	if (disk->discard)
+		g_string_append(json, ",\"discard\":\"unmap\"");
+	g_string_append_c(json, '}');
+	builder_add_word(b, "-blockdev");
+	builder_add_word(b, json->str);
+}
+
+static void add_raw_node(Builder *b, const DiskConfig *disk, unsigned layer)
+{
+	g_autofree char *node = format_node(disk, layer), *file = file_node(disk, layer);
+
+	builder_add_option(b, "-blockdev", NULL, "driver", "raw", "node-name", node, "read-only",
+		qemu_on_or_null(layer > 0 || disk->read_only), "cache.direct", caches[disk->cache].direct,
+		"cache.no-flush", caches[disk->cache].no_flush, "discard", disk->discard ? "unmap" : NULL,
+		"file", file, NULL);
+}
+
+/* From the lowest up: a node can only name what is there. */
+static void add_medium(Builder *b, const DiskConfig *disk, const QemuDisk *images)
+{
+	for (unsigned layer = images->n_layers; layer-- > 0;) {
+		add_file_node(b, disk, layer, &images->layers[layer]);
+		if (images->layers[layer].format == DISK_FORMAT_QCOW2)
+			add_qcow2_node(b, disk, layer, layer == images->n_layers - 1);
+		else
+			add_raw_node(b, disk, layer);
+	}
 }
 
 typedef struct DiskWords {
@@ -183,18 +239,17 @@ static void add_disk(Builder *b, unsigned index)
 	g_autofree char *id = qemu_disk_device_id(disk->name);
 	g_autofree char *node = qemu_disk_node_name(disk->name);
 	g_autofree char *boot_index = g_strdup_printf("%u", boot_rank(b->config, disk));
-	bool has_medium = disk->path && *disk->path;
+	const QemuDisk *images = &b->spec->disks[index];
 	DiskWords words = {
 		.disk = disk,
 		.index = b->n_on_bus[disk->bus]++,
 		.id = id,
-		.node = has_medium ? node : NULL,
+		.node = images->n_layers > 0 ? node : NULL,
 		.boot_index = boot_index,
 		.serial = disk->serial && *disk->serial ? disk->serial : NULL,
 	};
 
-	if (has_medium)
-		add_medium(b, disk, node, b->spec->block_devices && b->spec->block_devices[index]);
+	add_medium(b, disk, images);
 	disk_adders[disk->bus](b, &words);
 }
 

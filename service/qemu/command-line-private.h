@@ -34,7 +34,7 @@ typedef struct Builder {
 	GPtrArray *words;
 	unsigned n_pci[PCI_KIND_MAX];
 	unsigned n_on_bus[DISK_BUS_MAX]; /* disks added so far */
-	unsigned n_serials, n_ports;
+	unsigned n_serials, n_ports, n_fd_sets;
 } Builder;
 
 void builder_add_word(Builder *b, const char *word);
@@ -42,6 +42,9 @@ void builder_add_word(Builder *b, const char *word);
 /* `flag head,key=value,...`: pairs of strings up to a NULL key; a pair without a value is left out, as is a
  * NULL head. */
 void builder_add_option(Builder *b, const char *flag, const char *head, ...) G_GNUC_NULL_TERMINATED;
+
+/* Gives QEMU an inherited fd as a set of one; the name under which it can be opened. The caller frees. */
+char *builder_add_fd(Builder *b, int fd);
 
 /* The place of a PCI device, strings that live as long as this. */
 typedef struct PciAddress {

@@ -101,6 +101,15 @@ void builder_add_option(Builder *b, const char *flag, const char *head, ...)
 	g_ptr_array_add(b->words, g_string_free(option, FALSE));
 }
 
+char *builder_add_fd(Builder *b, int inherited_fd)
+{
+	g_autofree char *fd = g_strdup_printf("%d", inherited_fd);
+	g_autofree char *set = g_strdup_printf("%u", ++b->n_fd_sets);
+
+	builder_add_option(b, "-add-fd", NULL, "fd", fd, "set", set, NULL);
+	return g_strdup_printf("/dev/fdset/%s", set);
+}
+
 /* Gives the next device of its kind its place, and puts the root port there on qemu_machines where it needs
  * one.
  */
@@ -149,13 +158,15 @@ const char *qemu_firmware_variables(VmFirmware firmware)
 static void add_firmware(Builder *b)
 {
 	VmFirmware firmware = b->config->firmware;
+	g_autofree char *variables = NULL;
 
 	if (!firmwares[firmware].code)
 		return;
 	builder_add_option(b, "-blockdev", NULL, "driver", "file", "node-name", "firmware-code", "read-only",
 		"on", "filename", firmwares[firmware].code, NULL);
+	variables = builder_add_fd(b, b->spec->nvram_fd);
 	builder_add_option(b, "-blockdev", NULL, "driver", "file", "node-name", "firmware-variables",
-		"filename", b->spec->nvram_path, NULL);
+		"filename", variables, NULL);
 	if (firmwares[firmware].is_secure)
 		builder_add_option(b, "-global", NULL, "driver", "cfi.pflash01", "property", "secure",
 			"value", "on", NULL);
@@ -186,24 +197,30 @@ static void add_machine(Builder *b)
 	builder_add_option(b, "-boot", NULL, "strict", "on", NULL);
 }
 
+static bool is_given(const char *text)
+{
+	return text && *text;
+}
+
+static void add_boot_file(Builder *b, const char *flag, int fd)
+{
+	g_autofree char *path = g_strdup_printf("/dev/fd/%d", fd);
+
+	builder_add_word(b, flag);
+	builder_add_word(b, path);
+}
+
 static void add_kernel(Builder *b)
 {
-	const struct {
-		const char *flag, *value;
-	} words[] = {
-		{"-kernel", b->config->kernel},
-		{"-initrd", b->config->initrd},
-		{"-append", b->config->kernel_command_line},
-	};
-
 	/* QEMU refuses the others without the first. */
-	if (!b->config->kernel || !*b->config->kernel)
+	if (!is_given(b->config->kernel))
 		return;
-	for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
-		if (!words[i].value || !*words[i].value)
-			continue;
-		builder_add_word(b, words[i].flag);
-		builder_add_word(b, words[i].value);
+	add_boot_file(b, "-kernel", b->spec->kernel_fd);
+	if (is_given(b->config->initrd))
+		add_boot_file(b, "-initrd", b->spec->initrd_fd);
+	if (is_given(b->config->kernel_command_line)) {
+		builder_add_word(b, "-append");
+		builder_add_word(b, b->config->kernel_command_line);
 	}
 }
 

@@ -13,19 +13,32 @@
 /* What QEMU may not do once it has started. */
 #define QEMU_SANDBOX_OPTIONS "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+/* An image, open, as QEMU inherits it: the one that the guest writes to first, then the one it is based on...
+ */
+typedef struct QemuLayer {
+	int fd; /* for writing too, if it is the first and the disk not read-only */
+	DiskFormat format;
+	bool is_block_device;
+} QemuLayer;
+typedef struct QemuDisk {
+	const QemuLayer *layers;
+	unsigned n_layers; /* 0: no medium */
+} QemuDisk;
+
 typedef struct QemuCommandLine {
 	const char *binary;
 	const VmConfig *config;
 	VmAccelerator accelerator; /* resolved: KVM or TCG */
 	int qmp_fd;                /* the listening QMP socket, inherited under this number */
 	const int *console_fds;    /* one listening socket for each of config->consoles, likewise */
-	const char *nvram_path;    /* the variables of UEFI firmware; not used for others */
-	const bool *block_devices; /* for each of config->disks: its path is a block device, no file. NULL:
-				      none is */
+	int nvram_fd;              /* the variables of UEFI firmware, for writing; not used for others */
+	int kernel_fd,
+		initrd_fd; /* to be read again by way of /dev/fd; not used where the definition has none */
+	const QemuDisk *disks; /* one for each of config->disks */
 } QemuCommandLine;
 
-/* Any thread: a NULL-terminated argv; the caller g_strfreev()s. Commas in paths are doubled, as QEMU's
- * options want. */
+/* Any thread: a NULL-terminated argv; the caller g_strfreev()s. Files that a definition names are given as
+ * fds, never by path: what QEMU opens itself it opens with its own rights. */
 char **qemu_command_line_build(const QemuCommandLine *spec);
 
 /* Any thread: the CPU model of a VM under `accelerator` (KVM or TCG), for -cpu. */
@@ -37,7 +50,7 @@ const char *qemu_firmware_code(VmFirmware firmware);
 const char *qemu_firmware_variables(VmFirmware firmware);
 
 /* Any thread: the ids on QEMU's side, for QMP commands and events; the caller frees. "disk-<name>" is the
- * device, "format-<name>" and "file-<name>" its block nodes, "nic-<name>", "netdev-<name>", "console-<name>",
- * "chardev-<name>". */
+ * device, "format-<name>" and "file-<name>" its block nodes (those it is based on: "q<n>-<name>",
+ * "f<n>-<name>"), "nic-<name>", "netdev-<name>", "console-<name>", "chardev-<name>". */
 char *qemu_disk_device_id(const char *disk_name);
 char *qemu_disk_node_name(const char *disk_name);

@@ -65,14 +65,17 @@ int state_dir_make_nvram(
 int state_dir_remove_nvram(StateDir *dir, const char *uuid);
 
 /* Which disk images Roost has made for a VM: `<state-dir>/images/<uuid>`. */
-/* To be called before `temporary`, a new file, is moved to `path`, an absolute path without control
+/* To be called before `image`, a new file, is moved to `path`, an absolute path without control
  * characters: from then on the file at `path` is known as made, as long as it is that very file (its inode
  * number and time of birth). Durable when it returns 0. */
-int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, const char *temporary);
-/* Removes those files, and the record with them; what is another file by now stays. Durable when it returns
- * 0. A negative errno: some are left and still on record; *ret_path is the first of them (the caller frees),
- * or NULL. */
-int state_dir_remove_images(StateDir *dir, const char *uuid, char **ret_path);
+int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, int image);
+/* Durably; 0 or a negative errno. */
+typedef int (*RemoveFileFunc)(const char *path, void *user);
+/* Removes those files, by `remove`, and the record with them; what is another file by now stays. Durable when
+ * it returns 0. A negative errno: some are left and still on record; *ret_path is the first of them (the
+ * caller frees), or NULL. */
+int state_dir_remove_images(
+	StateDir *dir, const char *uuid, RemoveFileFunc remove, void *user, char **ret_path);
 /* Removes the record alone. */
 int state_dir_forget_images(StateDir *dir, const char *uuid);
 
@@ -104,6 +107,8 @@ char *runtime_dir_vm_path(const RuntimeDir *dir, const char *uuid);
 /* Removes it with all that is in it (one level). -ENOENT is 0. */
 int runtime_dir_remove_vm(RuntimeDir *dir, const char *uuid);
 
+#define VM_CLAIMS_MAX 256U /* images of one VM, those that others are based on counted */
+
 typedef struct ProcessClaim {
 	uint64_t device, inode;
 	bool write;
@@ -117,7 +122,7 @@ typedef struct ProcessRecord {
 	uint64_t epoch;
 	VmAccelerator accelerator; /* as run */
 	/* Which images it has: so that a later roostd can claim them without touching their storage. */
-	ProcessClaim claims[VM_DISKS_MAX];
+	ProcessClaim claims[VM_CLAIMS_MAX];
 	unsigned n_claims;
 } ProcessRecord;
 int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRecord *record);

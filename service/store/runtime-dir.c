@@ -19,7 +19,7 @@
 
 #define NVRAM_NAME      "nvram"
 #define RECORD_NAME     "process"
-#define RECORD_SIZE_MAX (16 * 1024)
+#define RECORD_SIZE_MAX (32 * 1024)
 
 struct RuntimeDir {
 	char *path; /* of vm/; immutable. By path each time: somebody may have cleared the folder away. */
@@ -168,7 +168,7 @@ static bool parse_claims(JsonObject *object, ProcessRecord *ret)
 	if (!node || !JSON_NODE_HOLDS_ARRAY(node))
 		return false;
 	array = json_node_get_array(node);
-	if (json_array_get_length(array) > VM_DISKS_MAX)
+	if (json_array_get_length(array) > VM_CLAIMS_MAX)
 		return false;
 	for (unsigned i = 0; i < json_array_get_length(array); i++) {
 		JsonNode *element = json_array_get_element(array, i);

@@ -17,12 +17,14 @@
 #define RECORD_SIZE_MAX (4 * 1024 * 1024)
 #define LINE_FORMAT     "%" G_GUINT64_FORMAT " %" G_GINT64_FORMAT ".%u "
 
-/* The start of a file's line. 0 or a negative errno; -ESTALE: no regular file. */
-static int identify(const char *path, char **ret_identity)
+/* The start of a file's line: at `path`, or, if that is "", of an open one. 0 or a negative errno; -ESTALE:
+ * no regular file. */
+static int identify(int fd, const char *path, char **ret_identity)
 {
 	struct statx stx;
 
-	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_INO | STATX_BTIME, &stx) < 0)
+	if (statx(fd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_BTIME, &stx) <
+		0)
 		return -errno;
 	if (!S_ISREG(stx.stx_mode))
 		return -ESTALE;
@@ -51,7 +53,7 @@ static int line_is_true(const char *line)
 
 	if (!path)
 		return 0;
-	r = identify(path, &identity);
+	r = identify(AT_FDCWD, path, &identity);
 	if (r == -ENOENT || r == -ENOTDIR || r == -ESTALE)
 		return 0;
 	return r < 0 ? r : g_str_has_prefix(line, identity) && line + strlen(identity) == path;
@@ -80,7 +82,7 @@ static int write_record(int fd, const char *uuid, const GString *text)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, const char *temporary)
+int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, int image)
 {
 	g_autoptr(GString) text = g_string_new(NULL);
 	g_autofree char *identity = NULL;
@@ -91,7 +93,7 @@ int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, co
 	g_assert(*path == '/' && !strchr(path, '\n'));
 	if (!state_dir_uuid_is_normal(uuid))
 		return -EINVAL;
-	r = identify(temporary, &identity);
+	r = identify(image, "", &identity);
 	if (r < 0)
 		return r;
 	fd = file_open_dir_at(dir->root_fd, STATE_DIR_IMAGES_FOLDER, true);
@@ -108,16 +110,6 @@ int state_dir_record_image(StateDir *dir, const char *uuid, const char *path, co
 	return write_record(fd, uuid, text);
 }
 
-static int remove_file(const char *path)
-{
-	g_autofree char *folder = g_path_get_dirname(path);
-	autofd int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || unlink(path) < 0)
-		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* The open folder, -ENOENT: none, so no records. */
 static int open_images(const StateDir *dir, const char *uuid)
 {
@@ -126,7 +118,8 @@ static int open_images(const StateDir *dir, const char *uuid)
 	return file_open_dir_at(dir->root_fd, STATE_DIR_IMAGES_FOLDER, false);
 }
 
-int state_dir_remove_images(StateDir *dir, const char *uuid, char **ret_path)
+int state_dir_remove_images(
+	StateDir *dir, const char *uuid, RemoveFileFunc remove, void *user, char **ret_path)
 {
 	g_autoptr(GString) left = g_string_new(NULL);
 	autofd int fd = open_images(dir, uuid);
@@ -143,7 +136,7 @@ int state_dir_remove_images(StateDir *dir, const char *uuid, char **ret_path)
 	for (unsigned i = 0; lines[i]; i++) {
 		r = line_is_true(lines[i]);
 		if (r > 0)
-			r = remove_file(line_path(lines[i]));
+			r = remove(line_path(lines[i]), user);
 		if (r >= 0 || r == -ENOENT)
 			continue;
 		g_string_append_printf(left, "%s\n", lines[i]);

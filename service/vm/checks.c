@@ -1,19 +1,37 @@
 #include "vm/checks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "qemu/command-line.h"
 #include "qemu/image.h"
 #include "qemu/support.h"
-#include "vm/disks.h"
+#include "util/fd.h"
 #include "vm/files.h"
 
 void start_facts_clear(StartFacts *facts)
 {
-	g_clear_pointer(&facts->block_devices, g_free);
-	g_clear_pointer(&facts->claims, g_free);
+	for (unsigned i = 0; i < facts->n_disks; i++)
+		disk_images_clear(&facts->disks[i]);
+	g_clear_pointer(&facts->disks, g_free);
+	facts->n_disks = 0;
+	fd_close(&facts->kernel_fd);
+	fd_close(&facts->initrd_fd);
+}
+
+Rights *vm_owner_rights(Vm *vm, uint64_t deadline_usec, GError **error)
+{
+	g_autofree char *complaint = NULL;
+	Rights *rights;
+	int r = rights_new(vm->engine->options.helper, vm->owner_uid, deadline_usec, &rights, &complaint);
+
+	if (r >= 0)
+		return rights;
+	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED,
+		"OwnerUID: files can't be reached with the rights of user %u: %s", vm->owner_uid, complaint);
+	return NULL;
 }
 
 static void G_GNUC_PRINTF(3, 4) add(GPtrArray *problems, VmError code, const char *format, ...)
@@ -25,13 +43,16 @@ static void G_GNUC_PRINTF(3, 4) add(GPtrArray *problems, VmError code, const cha
 	va_end(args);
 }
 
-static void check_file(const char *key, const char *path, GPtrArray *problems)
+static void check_file(Rights *rights, const char *key, const char *path, int *ret_fd, GPtrArray *problems)
 {
 	struct stat st;
 
 	if (path[0] == '\0')
 		return;
-	if (stat(path, &st) < 0)
+	*ret_fd = rights_open(rights, path, O_RDONLY);
+	if (*ret_fd < 0)
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(-*ret_fd));
+	else if (fstat(*ret_fd, &st) < 0)
 		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, path);
@@ -80,14 +101,15 @@ static void check_firmware(const VmConfig *config, GPtrArray *problems)
 }
 
 /* One that Start will make. */
-static void check_new_image(const VmConfig *config, unsigned index, GPtrArray *problems)
+static void check_new_image(Rights *rights, const VmConfig *config, unsigned index, GPtrArray *problems)
 {
 	const char *path = config->disks[index].path;
 	g_autofree char *folder = g_path_get_dirname(path);
+	int r = rights_access(rights, folder, W_OK | X_OK);
 
-	if (access(folder, W_OK | X_OK) < 0)
+	if (r < 0)
 		add(problems, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: can't be made: %s", index, path,
-			g_strerror(errno));
+			g_strerror(-r));
 	if (access(qemu_image_tool(), X_OK) < 0)
 		add(problems, VM_ERROR_NOT_SUPPORTED, "Disks[%u].Size: %s: %s", index, qemu_image_tool(),
 			g_strerror(errno));
@@ -128,26 +150,33 @@ void vm_check_qemu(Engine *engine, GPtrArray *problems)
 }
 
 /* ---- all of it ---- */
-void vm_check_start(Engine *engine, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
+static void check_files(Rights *rights, const VmConfig *config, StartFacts *facts, GPtrArray *problems)
+{
+	for (unsigned i = 0; i < config->n_disks; i++) {
+		GError *error = NULL;
+
+		if (vm_files_image_is_missing(rights, &config->disks[i]))
+			check_new_image(rights, config, i, problems);
+		else if (config->disks[i].path[0] != '\0' &&
+			 !vm_disks_open(rights, config, i, &facts->disks[i], &error))
+			g_ptr_array_add(problems, error);
+	}
+	check_file(rights, "Kernel", config->kernel, &facts->kernel_fd, problems);
+	check_file(rights, "Initrd", config->initrd, &facts->initrd_fd, problems);
+}
+
+void vm_check_start(
+	Engine *engine, const VmConfig *config, Rights *rights, StartFacts *facts, GPtrArray *problems)
 {
 	assert_worker(__func__);
 	if (access(engine->qemu_binary, X_OK) < 0)
 		add(problems, VM_ERROR_QEMU_FAILED, "%s: %s", engine->qemu_binary, g_strerror(errno));
 	else
 		vm_check_support(engine, config, problems);
-	facts->claims = g_new0(Claim, config->n_disks + 1);
-	facts->block_devices = g_new0(bool, config->n_disks + 1);
-	for (unsigned i = 0; i < config->n_disks; i++) {
-		GError *error = NULL;
-
-		if (vm_files_image_is_missing(&config->disks[i]))
-			check_new_image(config, i, problems);
-		else if (config->disks[i].path[0] != '\0' &&
-			 !vm_disks_resolve(config, i, &facts->claims[i], &facts->block_devices[i], &error))
-			g_ptr_array_add(problems, error);
-	}
-	check_file("Kernel", config->kernel, problems);
-	check_file("Initrd", config->initrd, problems);
+	facts->disks = g_new0(DiskImages, config->n_disks + 1);
+	facts->n_disks = config->n_disks;
+	if (rights)
+		check_files(rights, config, facts, problems);
 	check_firmware(config, problems);
 	check_memory(config, problems);
 	check_accelerator(engine, config, &facts->accelerator, problems);

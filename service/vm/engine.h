@@ -24,6 +24,11 @@ typedef enum InboxKind {
 
 typedef struct EngineOptions {
 	const char *qemu_binary;
+	const char *helper; /* roost-helper, for what is done with other rights; borrowed */
+	/* Who QEMU is to be; only if roostd is root. */
+	bool has_qemu_user;
+	uid_t qemu_uid;
+	gid_t qemu_gid;
 	StateDir *state_dir;       /* borrowed for the engine's life */
 	RuntimeDir *runtime_dir;   /* borrowed */
 	double deadline_scale;     /* 1.0; more on slow hosts */

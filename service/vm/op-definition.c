@@ -112,12 +112,12 @@ typedef struct Removal {
 } Removal;
 
 /* Images first: while one is left, the VM is, and can be undefined again. */
-static void remove_files(Vm *vm, bool storage, Removal *ret)
+static void remove_files(Vm *vm, bool storage, uint64_t deadline_usec, Removal *ret)
 {
 	StateDir *dir = vm->engine->options.state_dir;
 
 	if (storage)
-		ret->r_images = state_dir_remove_images(dir, vm->uuid, &ret->image);
+		ret->r_images = vm_files_remove_images(vm, deadline_usec, &ret->image);
 	if (ret->r_images < 0)
 		return;
 	ret->r_definition = state_dir_remove(dir, vm->uuid);
@@ -157,13 +157,13 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (!operation_commit(op, error))
 		return false;
 	operation_block(op);
-	remove_files(vm, op->args.undefine.storage, &removal);
+	remove_files(vm, op->args.undefine.storage, op->deadline_usec, &removal);
 	image = removal.image;
 	if (!operation_unblock(op, error))
 		return false;
-	if (image) {
-		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: can't be removed: %s", image,
-			g_strerror(-removal.r_images));
+	if (op->args.undefine.storage && removal.r_images < 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: can't be removed: %s",
+			image ? image : "options.Storage: its images", g_strerror(-removal.r_images));
 		return false;
 	}
 	if (removal.r_definition < 0) {

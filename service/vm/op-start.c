@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "qemu/command-line.h"
@@ -26,14 +27,14 @@ typedef struct Plan {
 	VmConfig *config; /* a reference */
 	uint64_t revision;
 	StartFacts facts;
-	char *nvram_path; /* or NULL */
+	int nvram_fd; /* or -1 */
 } Plan;
 
 static void plan_clear(Plan *plan)
 {
 	vm_config_unref(plan->config);
 	start_facts_clear(&plan->facts);
-	g_free(plan->nvram_path);
+	fd_close(&plan->nvram_fd);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
 
@@ -190,26 +191,69 @@ static bool record_definitions(Operation *op, const Plan *plan, GError **error)
 	return r >= 0;
 }
 
+/* All that QEMU is given. */
+static GArray *inherited_fds(const Plan *plan, const Launch *launch)
+{
+	GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+	const int others[] = {plan->nvram_fd, plan->facts.kernel_fd, plan->facts.initrd_fd};
+
+	g_array_append_val(fds, launch->qmp_listener);
+	g_array_append_vals(fds, launch->listeners, launch->n_consoles);
+	for (unsigned i = 0; i < G_N_ELEMENTS(others); i++)
+		if (others[i] >= 0)
+			g_array_append_val(fds, others[i]);
+	for (unsigned i = 0; i < plan->facts.n_disks; i++)
+		for (unsigned k = 0; k < plan->facts.disks[i].n_layers; k++)
+			g_array_append_val(fds, plan->facts.disks[i].layers[k].fd);
+	return fds;
+}
+
+/* QEMU as an unprivileged user, who may use KVM. */
+static char **run_as_user(const Engine *engine, char **argv_consume)
+{
+	g_auto(GStrv) argv = argv_consume;
+	GPtrArray *words = g_ptr_array_new();
+	struct stat st;
+
+	g_ptr_array_add(words, g_strdup(engine->options.helper));
+	g_ptr_array_add(words, g_strdup("run"));
+	g_ptr_array_add(words, g_strdup_printf("%u", (unsigned)engine->options.qemu_uid));
+	g_ptr_array_add(words, g_strdup_printf("%u", (unsigned)engine->options.qemu_gid));
+	g_ptr_array_add(words,
+		stat("/dev/kvm", &st) == 0 ? g_strdup_printf("%u", (unsigned)st.st_gid) : g_strdup("-"));
+	for (char **word = argv; *word; word++)
+		g_ptr_array_add(words, g_strdup(*word));
+	g_ptr_array_add(words, NULL);
+	return (char **)g_ptr_array_free(words, FALSE);
+}
+
 static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **error)
 {
 	Engine *engine = op->vm->engine;
+	g_autofree QemuDisk *disks = g_new0(QemuDisk, plan->facts.n_disks + 1);
 	QemuCommandLine spec = {
 		.binary = engine->qemu_binary,
 		.config = plan->config,
 		.accelerator = plan->facts.accelerator,
 		.qmp_fd = launch->qmp_listener,
 		.console_fds = launch->listeners,
-		.nvram_path = plan->nvram_path,
-		.block_devices = plan->facts.block_devices,
+		.nvram_fd = plan->nvram_fd,
+		.kernel_fd = plan->facts.kernel_fd,
+		.initrd_fd = plan->facts.initrd_fd,
+		.disks = disks,
 	};
-	g_auto(GStrv) argv = qemu_command_line_build(&spec);
-	g_autofree int *fds = g_new(int, launch->n_consoles + 1);
+	g_auto(GStrv) argv = NULL;
+	g_autoptr(GArray) fds = inherited_fds(plan, launch);
 	int r;
 
-	fds[0] = launch->qmp_listener;
-	memcpy(fds + 1, launch->listeners, launch->n_consoles * sizeof *fds);
-	r = qemu_process_spawn(
-		argv, fds, launch->n_consoles + 1, launch->output_writer, &launch->handoff->process);
+	for (unsigned i = 0; i < plan->facts.n_disks; i++)
+		disks[i] = (QemuDisk){
+			.layers = plan->facts.disks[i].layers, .n_layers = plan->facts.disks[i].n_layers};
+	argv = qemu_command_line_build(&spec);
+	if (engine->options.has_qemu_user)
+		argv = run_as_user(engine, argv);
+	r = qemu_process_spawn(argv, (const int *)(const void *)fds->data, fds->len, launch->output_writer,
+		&launch->handoff->process);
 	/* Whether it is QEMU's fault or the service's limits. */
 	if (r < 0)
 		g_set_error(error, VM_ERROR,
@@ -235,12 +279,13 @@ static bool record_process(
 	};
 	int r;
 
-	for (unsigned i = 0; i < plan->config->n_disks; i++)
-		if (plan->config->disks[i].path[0] != '\0')
-			record.claims[record.n_claims++] =
-				(ProcessClaim){.device = plan->facts.claims[i].device,
-					.inode = plan->facts.claims[i].inode,
-					.write = plan->facts.claims[i].write};
+	for (unsigned i = 0; i < plan->facts.n_disks; i++)
+		for (unsigned k = 0; k < plan->facts.disks[i].n_layers; k++) {
+			const Claim *claim = &plan->facts.disks[i].claims[k];
+
+			record.claims[record.n_claims++] = (ProcessClaim){
+				.device = claim->device, .inode = claim->inode, .write = claim->write};
+		}
 	r = runtime_dir_write_process(op->vm->engine->options.runtime_dir, op->vm->uuid, &record);
 	if (r < 0)
 		set_folder_error(op, r, error);
@@ -261,14 +306,47 @@ static bool look_for_stray(const Operation *op, GError **error)
 	return false;
 }
 
-static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
+/* Everything that QEMU gets is open then. */
+static bool open_files(Operation *op, Plan *plan, Rights *rights, GError **error)
+{
+	return vm_files_make_images(op->vm, plan->config, rights, &plan->facts, error) &&
+	       vm_files_open_firmware(op->vm, plan->config, &plan->nvram_fd, error) &&
+	       (!op->vm->engine->options.has_qemu_user ||
+		       (vm_files_make_readable(
+				"Kernel", plan->config->kernel, &plan->facts.kernel_fd, error) &&
+			       vm_files_make_readable(
+				       "Initrd", plan->config->initrd, &plan->facts.initrd_fd, error)));
+}
+
+/* With the owner's rights, which are then at hand for what is to be made. */
+static void look(Operation *op, Plan *plan, Rights **ret_rights, GPtrArray *problems)
+{
+	GError *error = NULL;
+
+	*ret_rights = vm_owner_rights(op->vm, op->deadline_usec, &error);
+	if (*ret_rights)
+		vm_check_start(op->vm->engine, plan->config, *ret_rights, &plan->facts, problems);
+	else
+		g_ptr_array_add(problems, error);
+}
+
+/* It may take a moment to end the child. */
+static void end_rights(Operation *op, Rights *rights) REQUIRES(op->vm->lock)
+{
+	operation_release(op);
+	rights_free(rights);
+	operation_retake(op);
+}
+
+static bool look_and_make(Operation *op, Plan *plan, Rights **ret_rights, GError **error)
+	REQUIRES(op->vm->lock)
 {
 	g_autoptr(GPtrArray) problems = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
 	g_autoptr(GError) problem = NULL;
 	bool made;
 
 	operation_block(op);
-	vm_check_start(op->vm->engine, plan->config, &plan->facts, problems);
+	look(op, plan, ret_rights, problems);
 	/* That may have taken long: nothing is made that nobody wants any more. */
 	if (!operation_unblock(op, error))
 		return false;
@@ -277,16 +355,22 @@ static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->
 		return false;
 	}
 	operation_block(op);
-	made = look_for_stray(op, &problem) &&
-	       vm_files_make_images(op->vm, plan->config, &plan->facts, &problem) &&
-	       vm_files_prepare_firmware(op->vm, plan->config, &plan->nvram_path, &problem);
+	made = look_for_stray(op, &problem) && open_files(op, plan, *ret_rights, &problem);
 	if (!operation_unblock(op, error))
 		return false;
-	if (!made) {
+	if (!made)
 		g_propagate_error(error, g_steal_pointer(&problem));
-		return false;
-	}
-	if (!vm_disks_claim(op->vm, plan->config, plan->facts.claims, op->entry.id, error))
+	return made;
+}
+
+static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->lock)
+{
+	Rights *rights = NULL;
+	bool good = look_and_make(op, plan, &rights, error);
+
+	if (rights)
+		end_rights(op, rights);
+	if (!good || !vm_disks_claim(op->vm, plan->config, plan->facts.disks, op->entry.id, error))
 		return false;
 	operation_push_undo(op, undo_claims);
 	return true;
@@ -326,7 +410,10 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 
 static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
-	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config), .revision = op->vm->revision};
+	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config),
+		.revision = op->vm->revision,
+		.facts = START_FACTS_NONE,
+		.nvram_fd = -1};
 	Vm *vm = op->vm;
 	bool paused = op->args.start.paused;
 

@@ -11,11 +11,29 @@
 #define QMP_FD           10
 #define FIRST_CONSOLE_FD 20
 
-static char **build(const VmConfig *config, const bool *block_devices)
-{
-	g_autofree char *nvram_path = g_strdup_printf("/var/lib/roost/nvram/%s.fd", config->uuid);
-	int console_fds[VM_CONSOLES_MAX];
+#define KERNEL_FD     11
+#define INITRD_FD     12
+#define NVRAM_FD      13
+#define FIRST_DISK_FD 40
 
+/* `below`: how many images each qcow2 one is based on. */
+static char **build_based(const VmConfig *config, const bool *block_devices, unsigned below)
+{
+	int console_fds[VM_CONSOLES_MAX];
+	QemuLayer layers[VM_DISKS_MAX][3];
+	QemuDisk disks[VM_DISKS_MAX] = {0};
+	int next_fd = FIRST_DISK_FD;
+
+	for (unsigned i = 0; i < config->n_disks; i++) {
+		if (*config->disks[i].path == '\0')
+			continue;
+		disks[i].layers = layers[i];
+		disks[i].n_layers = config->disks[i].format == DISK_FORMAT_QCOW2 ? 1 + below : 1;
+		for (unsigned k = 0; k < disks[i].n_layers; k++)
+			layers[i][k] = (QemuLayer){.fd = next_fd++,
+				.format = k == 2 ? DISK_FORMAT_RAW : config->disks[i].format,
+				.is_block_device = block_devices && block_devices[i]};
+	}
 	for (int i = 0; i < VM_CONSOLES_MAX; i++)
 		console_fds[i] = FIRST_CONSOLE_FD + i;
 	return qemu_command_line_build(&(QemuCommandLine){
@@ -25,9 +43,16 @@ static char **build(const VmConfig *config, const bool *block_devices)
 			config->accelerator == VM_ACCELERATOR_KVM ? VM_ACCELERATOR_KVM : VM_ACCELERATOR_TCG,
 		.qmp_fd = QMP_FD,
 		.console_fds = console_fds,
-		.nvram_path = nvram_path,
-		.block_devices = block_devices,
+		.nvram_fd = NVRAM_FD,
+		.kernel_fd = KERNEL_FD,
+		.initrd_fd = INITRD_FD,
+		.disks = disks,
 	});
+}
+
+static char **build(const VmConfig *config, const bool *block_devices)
+{
+	return build_based(config, block_devices, 0);
 }
 
 static void test_pair(const void *data)
@@ -72,6 +97,12 @@ static void test_no_orphans(void)
 	}
 }
 
+/* The guest sees devices; which fd is behind them it does not. */
+static bool names_an_fd(const char *word)
+{
+	return strstr(word, "/dev/fdset/") || g_str_has_prefix(word, "fd=");
+}
+
 /* Taking the last device of a kind away changes no word about any other. */
 static void assert_only_removed(const VmConfig *more, const VmConfig *less, const char *device)
 {
@@ -80,7 +111,7 @@ static void assert_only_removed(const VmConfig *more, const VmConfig *less, cons
 	bool found = false;
 
 	for (size_t i = 0; few[i]; i++)
-		g_assert_true(g_strv_contains((const char *const *)many, few[i]));
+		g_assert_true(names_an_fd(few[i]) || g_strv_contains((const char *const *)many, few[i]));
 	g_assert_cmpuint(g_strv_length(few), <, g_strv_length(many));
 	for (size_t i = 0; many[i]; i++)
 		if (!g_strv_contains((const char *const *)few, many[i]))
@@ -156,7 +187,8 @@ static void test_buses_stay(const void *name)
 		less.disks = disks;
 		few = build_without_boot_order(&less);
 		for (size_t k = 0; few[k]; k++)
-			g_assert_true(g_strv_contains((const char *const *)many, few[k]));
+			g_assert_true(
+				names_an_fd(few[k]) || g_strv_contains((const char *const *)many, few[k]));
 	}
 }
 
@@ -167,10 +199,33 @@ static void test_block_device(void)
 	g_auto(GStrv) argv = build(config, block_devices);
 	const char *const *words = (const char *const *)argv;
 
-	g_assert_true(g_strv_contains(
-		words, "driver=file,node-name=file-disk0,filename=" GOLDEN_IMAGES "/system.qcow2"));
-	g_assert_true(g_strv_contains(
-		words, "driver=host_device,node-name=file-data,filename=" GOLDEN_IMAGES "/data.raw"));
+	g_assert_true(g_strv_contains(words, "driver=file,node-name=file-disk0,filename=/dev/fdset/1"));
+	g_assert_true(g_strv_contains(words, "driver=host_device,node-name=file-data,filename=/dev/fdset/2"));
+}
+
+/* Each image is told what it is based on, and that it is based on nothing. */
+static void test_chain(void)
+{
+	g_autoptr(VmConfig) config = golden_load("disks", GOLDEN_IMAGES);
+	g_auto(GStrv) argv = build_based(config, NULL, 2);
+	const char *const *words = (const char *const *)argv;
+	static const char *const expected[] = {
+		"driver=file,node-name=f2-disk0,read-only=on,filename=/dev/fdset/1",
+		"driver=raw,node-name=q2-disk0,read-only=on,file=f2-disk0",
+		"driver=file,node-name=f1-disk0,read-only=on,filename=/dev/fdset/2",
+		"{\"driver\":\"qcow2\",\"node-name\":\"q1-disk0\",\"file\":\"f1-disk0\",\"backing\":\"q2-"
+		"disk0\","
+		"\"read-only\":true}",
+		"driver=file,node-name=file-disk0,filename=/dev/fdset/3",
+		"{\"driver\":\"qcow2\",\"node-name\":\"format-disk0\",\"file\":\"file-disk0\",\"backing\":"
+		"\"q1-disk0\"}"};
+	size_t at = 0;
+
+	/* In this order. */
+	for (size_t i = 0; words[i] && at < G_N_ELEMENTS(expected); i++)
+		at += g_str_equal(words[i], expected[at]);
+	if (at < G_N_ELEMENTS(expected))
+		g_error("there is no %s where it should be", expected[at]);
 }
 
 static void test_ids(void)
@@ -198,6 +253,7 @@ int main(int argc, char *argv[])
 	g_test_add_data_func("/command-line-rules/buses-stay/q35", "full-buses", test_buses_stay);
 	g_test_add_data_func("/command-line-rules/buses-stay/pc", "full-buses-pc", test_buses_stay);
 	g_test_add_func("/command-line-rules/block-device", test_block_device);
+	g_test_add_func("/command-line-rules/chain", test_chain);
 	g_test_add_func("/command-line-rules/ids", test_ids);
 	return g_test_run();
 }

@@ -44,6 +44,7 @@ static const struct {
 	{"-kernel", OPTION_NONE},
 	{"-initrd", OPTION_NONE},
 	{"-append", OPTION_NONE},
+	{"-add-fd", OPTION_NONE},
 	{"-chardev", OPTION_NONE},
 	{"-mon", OPTION_NONE},
 	{"-display", OPTION_NONE},
@@ -81,9 +82,24 @@ static const char *part_value(char **parts, const char *key)
 	return NULL;
 }
 
+/* The parts of an option; of one in JSON, as if it were in QEMU's own words. */
+static char **split(const char *value)
+{
+	g_autoptr(GString) text = g_string_new(value);
+
+	if (*value == '{') {
+		g_string_replace(text, "\"cache\":{", "cache.", 0);
+		g_string_replace(text, "{", "", 0);
+		g_string_replace(text, "}", "", 0);
+		g_string_replace(text, "\"", "", 0);
+		g_string_replace(text, ":", "=", 0);
+	}
+	return g_strsplit(text->str, ",", -1);
+}
+
 static void check_option(GHashTable *needs, unsigned row, const char *value, const char *what)
 {
-	g_auto(GStrv) parts = g_strsplit(value, ",", -1);
+	g_auto(GStrv) parts = split(value);
 	const char *prefix = options[row].prefix;
 
 	switch (options[row].kind) {

@@ -5,6 +5,7 @@
  * ROOST_TEST_QEMU names another QEMU.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -145,27 +146,56 @@ static bool has_firmware(const VmConfig *config)
 	return !code || access(code, R_OK) == 0;
 }
 
-static char *make_nvram(const Guest *guest)
+/* -1: it has none. */
+static int make_nvram(const Guest *guest)
 {
 	const char *template = qemu_firmware_variables(guest->config->firmware);
-	char *path = g_build_filename(guest->folder, "variables.fd", NULL);
+	g_autofree char *path = g_build_filename(guest->folder, "variables.fd", NULL);
 	g_autofree char *data = NULL;
 	gsize size;
 
 	if (!template)
-		return path;
+		return -1;
 	g_assert_true(g_file_get_contents(template, &data, &size, NULL));
 	write_file(path, size, data, size);
-	return path;
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+/* Opened, and to be inherited; -1: "". */
+static int add_file(GArray *fds, const char *path, int flags)
+{
+	int fd;
+
+	if (!path || *path == '\0')
+		return -1;
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		g_error("%s: %s", path, g_strerror(errno));
+	g_array_append_val(fds, fd);
+	return fd;
 }
 
 static void guest_spawn(Guest *guest)
 {
 	const VmConfig *config = guest->config;
-	g_autofree char *nvram_path = make_nvram(guest);
-	int listeners[1 + VM_CONSOLES_MAX];
+	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+	QemuLayer layers[VM_DISKS_MAX];
+	QemuDisk disks[VM_DISKS_MAX] = {0};
+	int listeners[1 + VM_CONSOLES_MAX], nvram_fd = make_nvram(guest);
 	g_auto(GStrv) argv = NULL;
 	int r;
+
+	for (unsigned i = 0; i < config->n_disks; i++) {
+		const DiskConfig *disk = &config->disks[i];
+
+		if (*disk->path == '\0')
+			continue;
+		layers[i] = (QemuLayer){.fd = add_file(fds, disk->path, disk->read_only ? O_RDONLY : O_RDWR),
+			.format = disk->format};
+		disks[i] = (QemuDisk){.layers = &layers[i], .n_layers = 1};
+	}
+	if (nvram_fd >= 0)
+		g_array_append_val(fds, nvram_fd);
 
 	listeners[0] = connected_listener(guest->folder, "qmp", &guest->qmp);
 	for (unsigned i = 0; i < config->n_consoles; i++)
@@ -176,12 +206,17 @@ static void guest_spawn(Guest *guest)
 		.accelerator = VM_ACCELERATOR_TCG,
 		.qmp_fd = listeners[0],
 		.console_fds = listeners + 1,
-		.nvram_path = nvram_path});
+		.nvram_fd = nvram_fd,
+		.kernel_fd = add_file(fds, config->kernel, O_RDONLY),
+		.initrd_fd = add_file(fds, config->initrd, O_RDONLY),
+		.disks = disks});
+	g_array_append_vals(fds, listeners, 1 + config->n_consoles);
 	guest->output = memfd_create("output", MFD_CLOEXEC);
-	r = qemu_process_spawn(argv, listeners, 1 + config->n_consoles, guest->output, &guest->process);
+	r = qemu_process_spawn(
+		argv, (const int *)(const void *)fds->data, fds->len, guest->output, &guest->process);
 	g_assert_cmpint(r, ==, 0);
-	for (unsigned i = 0; i < 1 + config->n_consoles; i++)
-		close(listeners[i]);
+	for (unsigned i = 0; i < fds->len; i++)
+		close(g_array_index(fds, int, i));
 }
 
 /* What was asked for, QEMU finds worth a remark. */

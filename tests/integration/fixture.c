@@ -167,6 +167,8 @@ static GPtrArray *roostd_arguments(Fixture *fixture)
 			argv, g_strdup_printf("--deadline-scale=%g", fixture->options.deadline_scale));
 	if (fixture->options.max_workers > 0)
 		g_ptr_array_add(argv, g_strdup_printf("--max-workers=%d", fixture->options.max_workers));
+	if (fixture->options.qemu_user)
+		g_ptr_array_add(argv, g_strdup_printf("--qemu-user=%s", fixture->options.qemu_user));
 	if (fixture->options.idle_exit > 0)
 		g_ptr_array_add(argv, g_strdup_printf("--idle-exit=%g", fixture->options.idle_exit));
 	return argv;

@@ -80,6 +80,7 @@ typedef struct FixtureOptions {
 	bool real_qemu;
 	double deadline_scale; /* 0: 1 */
 	int max_workers;       /* 0: roostd's own */
+	const char *qemu_user; /* NULL: as roostd */
 	double idle_exit;      /* 0: never */
 	bool activated;        /* roostd is not started: the bus starts it */
 	bool own_service_file; /* and the test says how: services/org.roost1.service in the folder */

@@ -82,7 +82,8 @@ static void test_image_refused(void)
 	there = fixture_write(f, "there", "precious", strlen("precious"));
 	g_free(path);
 	path = define_with_disk(f, there, "");
-	client_refused(f->client, path, VM, "Start", fixture_no_options(), ROOST_ERROR("QemuFailed"), "*");
+	client_refused(f->client, path, VM, "Start", fixture_no_options(), ROOST_ERROR("StorageFailed"),
+		"Disks?0?.Path: *there: is no qcow2 image");
 	g_assert_true(g_file_get_contents(there, &text, NULL, NULL));
 	g_assert_cmpstr(text, ==, "precious");
 }

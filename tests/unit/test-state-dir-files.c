@@ -1,5 +1,6 @@
 /* What the state folder has of a VM beside its definition. */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/definition.h"
+#include "util/fd.h"
 
 #define UUID_1 "11111111-1111-4111-8111-111111111111"
 #define UUID_2 "22222222-2222-4222-8222-222222222222"
@@ -154,12 +156,25 @@ static void test_nvram_crash(Fixture *f, gconstpointer unused)
 }
 
 /* ---- images ---- */
+static int remove_file(const char *path, void *user)
+{
+	return unlink(path) < 0 ? -errno : 0;
+}
+
+static int record_image(Fixture *f, const char *uuid, const char *path, const char *image)
+{
+	autofd int fd = open(image, O_RDONLY | O_CLOEXEC);
+
+	g_assert_cmpint(fd, >=, 0);
+	return state_dir_record_image(f->dir, uuid, path, fd);
+}
+
 static void make(Fixture *f, const char *uuid, const char *path)
 {
 	g_autofree char *temporary = in_folder(f, ".new");
 
 	put(temporary, "image");
-	g_assert_cmpint(state_dir_record_image(f->dir, uuid, path, temporary), ==, 0);
+	g_assert_cmpint(record_image(f, uuid, path, temporary), ==, 0);
 	g_assert_cmpint(rename(temporary, path), ==, 0);
 }
 
@@ -167,7 +182,7 @@ static void assert_images_removed(Fixture *f, const char *uuid)
 {
 	char *path = NULL;
 
-	g_assert_cmpint(state_dir_remove_images(f->dir, uuid, &path), ==, 0);
+	g_assert_cmpint(state_dir_remove_images(f->dir, uuid, remove_file, NULL, &path), ==, 0);
 	g_assert_null(path);
 }
 
@@ -226,11 +241,11 @@ static void test_images_refused(Fixture *f, gconstpointer unused)
 			*folder = in_folder(f, "state/images");
 	char *path = NULL;
 
-	g_assert_cmpint(state_dir_record_image(f->dir, "../x", "/a", f->template), ==, -EINVAL);
-	g_assert_cmpint(state_dir_remove_images(f->dir, "../x", &path), ==, -EINVAL);
+	g_assert_cmpint(record_image(f, "../x", "/a", f->template), ==, -EINVAL);
+	g_assert_cmpint(state_dir_remove_images(f->dir, "../x", remove_file, NULL, &path), ==, -EINVAL);
 	g_assert_cmpint(state_dir_forget_images(f->dir, ""), ==, -EINVAL);
-	g_assert_cmpint(state_dir_record_image(f->dir, UUID_1, "/a", "/nothing/here"), ==, -ENOENT);
-	g_assert_cmpint(state_dir_record_image(f->dir, UUID_1, "/a", f->path), ==, -ESTALE);
+	g_assert_cmpint(state_dir_record_image(f->dir, UUID_1, "/a", -1), ==, -EBADF);
+	g_assert_cmpint(record_image(f, UUID_1, "/a", f->path), ==, -ESTALE);
 	/* A record that is none removes nothing. */
 	g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
 	put(record, "nonsense\n1 2 relative\n\n1 2.3 /etc/passwd\n");
