@@ -150,7 +150,7 @@ static bool is_running(const VmPicture *picture)
 typedef enum Appearance { APPEARS_AS_BEFORE, APPEARS_NEW, APPEARS_GONE } Appearance;
 
 /* Installs the view and the overlay, and counts the VM. The old picture is the caller's. */
-static void install(BusVm *bv, VmView *view, Appearance appears, VmPicture *ret_old)
+static void install(BusVm *bv, VmView *view, Appearance appears, VmPicture *ret_old) ON_BUS_THREAD
 {
 	Bus *bus = bv->bus;
 	VmPicture new = next_picture(bv, view);

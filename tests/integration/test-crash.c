@@ -153,7 +153,7 @@ static bool crash_update(Fixture *f, const char *vm, guint n_steps)
 	int watch = watch_folders(f);
 	const char *action = n_steps % 2 == 0 ? "none" : "pause";
 	g_autofree char *name = g_strdup_printf("web%u", n_steps), *text = NULL;
-	g_autoptr(GVariant) told = NULL, config = NULL, key = NULL, result = NULL;
+	g_autoptr(GVariant) told = NULL, key = NULL;
 	bool hung, done;
 	guint32 serial;
 

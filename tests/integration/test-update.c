@@ -86,8 +86,7 @@ static void test_off(void)
 static void test_refused(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
-	g_autofree char *vm = fixture_define(f, "web", NULL, NULL),
-			*other = fixture_define(f, "db", NULL, NULL);
+	g_autofree char *vm = fixture_define(f, "web", NULL, NULL);
 	static const struct {
 		const char *changes, *options, *error, *glob;
 	} rows[] = {
@@ -125,6 +124,7 @@ static void test_refused(void)
 	Client *c = f->client;
 	g_autoptr(GVariant) before = client_call(c, vm, VM, "GetConfig", fixture_no_options()), after = NULL;
 
+	g_free(fixture_define(f, "db", NULL, NULL));
 	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++)
 		refused(c, vm, rows[i].changes, rows[i].options, rows[i].error, rows[i].glob);
 	after = client_call(c, vm, VM, "GetConfig", fixture_no_options());
