@@ -1,4 +1,5 @@
 /* The client's half of the fixture. GDBus's own thread appends to the list, the test's thread waits on it. */
+#include <gio/gunixfdlist.h>
 #include <string.h>
 
 #include "fixture.h"
@@ -192,6 +193,22 @@ GVariant *client_result(Client *client, guint32 serial)
 	g_dbus_message_to_gerror(reply, &error);
 	g_assert_no_error(error);
 	return body ? g_variant_ref(body) : g_variant_ref_sink(g_variant_new("()"));
+}
+
+int client_result_fd(Client *client, guint32 serial)
+{
+	GDBusMessage *reply = client_message(client, client_await_reply(client, serial));
+	g_autoptr(GError) error = NULL;
+	GUnixFDList *fds;
+	int fd;
+
+	g_variant_unref(client_result(client, serial));
+	fds = g_dbus_message_get_unix_fd_list(reply);
+	g_assert_nonnull(fds);
+	g_assert_cmpint(g_unix_fd_list_get_length(fds), ==, 1);
+	fd = g_unix_fd_list_get(fds, 0, &error);
+	g_assert_no_error(error);
+	return fd;
 }
 
 void client_expect_error(Client *client, guint32 serial, const char *error, const char *glob)

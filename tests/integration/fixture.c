@@ -339,7 +339,8 @@ char *fixture_define(Fixture *fixture, const char *name, const char *script, con
 	g_autoptr(GError) error = NULL;
 	char *path;
 
-	g_string_printf(text, "({'Name': <'%s'>, 'Memory': <uint64 %u>", name, 64U << 20);
+	g_string_printf(text, "({'Name': <'%s'>, 'Memory': <uint64 %u>", name,
+		(fixture->options.memory_mib > 0 ? fixture->options.memory_mib : 64U) << 20);
 	if (!fixture->options.real_qemu) {
 		g_autofree char *file = g_strdup_printf("%s.script", name);
 		g_autofree char *script_path =

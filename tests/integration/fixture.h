@@ -45,6 +45,8 @@ GDBusMessage *client_message(Client *client, gsize position);
 void client_await_message(Client *client, gsize position);
 /* The result, which must be none of an error. */
 GVariant *client_result(Client *client, guint32 serial);
+/* The one fd of the result, which is none of an error; the caller closes it. */
+int client_result_fd(Client *client, guint32 serial);
 /* Must be this error, its text matching the glob. */
 void client_expect_error(Client *client, guint32 serial, const char *error, const char *glob);
 
@@ -78,6 +80,7 @@ void client_await_property(Client *client, const char *path, const char *propert
 /* ---- the world ---- */
 typedef struct FixtureOptions {
 	bool real_qemu;
+	unsigned memory_mib;   /* of VMs; 0: 64 */
 	double deadline_scale; /* 0: 1 */
 	int max_workers;       /* 0: roostd's own */
 	const char *qemu_user; /* NULL: as roostd */

@@ -1,5 +1,4 @@
 /* OpenConsole: a socket that shows what was said before, and carries both ways. */
-#include <gio/gunixfdlist.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,16 +16,7 @@ static GVariant *open_args(const char *name, bool read_only)
 
 static int open_console(Client *c, const char *path, const char *name, bool read_only)
 {
-	guint32 serial = client_send(c, path, VM, "OpenConsole", open_args(name, read_only));
-	GUnixFDList *fds = g_dbus_message_get_unix_fd_list(client_message(c, client_await_reply(c, serial)));
-	g_autoptr(GError) error = NULL;
-	int fd;
-
-	g_variant_unref(client_result(c, serial));
-	g_assert_cmpint(g_unix_fd_list_get_length(fds), ==, 1);
-	fd = g_unix_fd_list_get(fds, 0, &error);
-	g_assert_no_error(error);
-	return fd;
+	return client_result_fd(c, client_send(c, path, VM, "OpenConsole", open_args(name, read_only)));
 }
 
 /* Reads until `text` has come. */

@@ -1,6 +1,5 @@
 /* OpenDisplay, Screenshot, SendKeys, on real QEMU: what comes out is looked into. */
 #include <fcntl.h>
-#include <gio/gunixfdlist.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,23 +16,11 @@ static bool has_qemu(void)
 	return false;
 }
 
-/* The fd of a reply. */
-static int fd_of(Client *c, guint32 serial)
-{
-	GDBusMessage *reply = client_message(c, client_await_reply(c, serial));
-	g_autoptr(GError) error = NULL;
-	int fd;
-
-	g_variant_unref(client_result(c, serial));
-	fd = g_unix_fd_list_get(g_dbus_message_get_unix_fd_list(reply), 0, &error);
-	g_assert_no_error(error);
-	return fd;
-}
-
 static int screenshot(Client *c, const char *vm, const char *format)
 {
-	return fd_of(c, client_send(c, vm, VM, "Screenshot",
-				g_variant_new("(s@a{sv})", format, g_variant_new_parsed("@a{sv} {}"))));
+	return client_result_fd(
+		c, client_send(c, vm, VM, "Screenshot",
+			   g_variant_new("(s@a{sv})", format, g_variant_new_parsed("@a{sv} {}"))));
 }
 
 static char *read_all(int fd, gsize *ret_size)
@@ -123,7 +110,7 @@ static void test_open(void)
 	fixture_start_vm(f, web);
 	/* Two viewers: QEMU greets each as a VNC server does. */
 	for (unsigned i = 0; i < 2; i++) {
-		int fd = fd_of(
+		int fd = client_result_fd(
 			f->client, client_send(f->client, web, VM, "OpenDisplay",
 					   g_variant_new_parsed("(%s, @a{sv} {})", i == 0 ? "" : "vnc")));
 
