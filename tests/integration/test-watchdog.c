@@ -1,9 +1,13 @@
 /* A watchdog that fires, on real QEMU, with each of its actions. The guest is a boot sector that arms an
- * ib700 and halts. */
+ * ib700 and halts; an NMI makes it power off. */
 #include "fixture.h"
 
-/* cli; mov dx,0x443; mov al,0x0f (0 s); out dx,al; hlt; jmp to the hlt */
-static const unsigned char code[] = {0xfa, 0xba, 0x43, 0x04, 0xb0, 0x0f, 0xee, 0xf4, 0xeb, 0xfd};
+/* cli; xor ax,ax; mov ds,ax; mov word [8],0x7c17; mov [10],ax (the NMI's vector);
+ * mov dx,0x443; mov al,0x0f (0 s); out dx,al; hlt; jmp to the hlt;
+ * 7c17: mov dx,0x604; mov ax,0x2000; out dx,ax; jmp $ */
+static const unsigned char code[] = {0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xc7, 0x06, 0x08, 0x00, 0x17, 0x7c, 0xa3,
+	0x0a, 0x00, 0xba, 0x43, 0x04, 0xb0, 0x0f, 0xee, 0xf4, 0xeb, 0xfd, 0xba, 0x04, 0x06, 0xb8, 0x00, 0x20,
+	0xef, 0xeb, 0xfe};
 
 static const struct {
 	const char *action;
@@ -12,7 +16,7 @@ static const struct {
 	const char *reason;
 } rows[] = {
 	{"none", NULL, NULL, NULL},
-	{"inject-nmi", NULL, NULL, NULL},
+	{"inject-nmi", "SHUTDOWN", "'off'", "'guest'"},
 	{"reset", "RESET", NULL, NULL},
 	{"shutdown", "POWERDOWN", NULL, NULL},
 	{"pause", "STOP", "'paused'", "'watchdog'"},
