@@ -90,6 +90,10 @@ static GPid spawn(Fixture *fixture, char **argv, int *ret_stdout, int *ret_stder
 	g_autoptr(GError) error = NULL;
 	GPid pid;
 
+	/* To a child this bus is the host's. */
+	if (fixture->address)
+		environment =
+			g_environ_setenv(environment, "DBUS_SYSTEM_BUS_ADDRESS", fixture->address, TRUE);
 	g_spawn_async_with_pipes(NULL, argv, environment, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_SEARCH_PATH,
 		die_with_parent, GINT_TO_POINTER(getpid()), &pid, NULL, ret_stdout, ret_stderr, &error);
 	g_assert_no_error(error);
@@ -230,6 +234,13 @@ int fixture_lose_bus(Fixture *fixture)
 	kill(fixture->bus, SIGKILL);
 	reap(&fixture->bus);
 	return reap(&fixture->roostd);
+}
+
+int fixture_run_client(Fixture *fixture, char **argv)
+{
+	GPid pid = spawn(fixture, argv, NULL, NULL);
+
+	return reap(&pid);
 }
 
 char *fixture_refused_start(Fixture *fixture, const char *const *options, int *ret_code)

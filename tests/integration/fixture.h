@@ -116,6 +116,8 @@ void fixture_stop_roostd(Fixture *fixture);
 void fixture_kill_roostd(Fixture *fixture);
 /* The bus dies; how roostd ends. Nothing but fixture_free() may follow. */
 int fixture_lose_bus(Fixture *fixture);
+/* Runs a client, for whom this bus is the system's, to its end; its exit status. */
+int fixture_run_client(Fixture *fixture, char **argv);
 /* A roostd with these further options, which must refuse to start; what it said on standard error. */
 char *fixture_refused_start(Fixture *fixture, const char *const *options, int *ret_code);
 

@@ -1,6 +1,7 @@
 /*
  * Shutdown and Reboot of a real guest that does not hear its power button: they come to their end by time.
- * (One that hears it is in test-guest-console.c.) The cases share one guest; the last one ends it.
+ * (One that hears it is in test-guest-console.c.) And a watchdog that it arms. The cases share one guest; the
+ * last one ends it.
  */
 #include <string.h>
 
@@ -17,7 +18,8 @@ static Client *start(void)
 	if (world.fixture)
 		return world.fixture->client;
 	world.fixture = guest_fixture(128);
-	world.vm = guest_define(world.fixture, "deaf", "guest.deaf", "'ShutdownTimeout': <uint64 200000>");
+	world.vm = guest_define(world.fixture, "deaf", "guest.deaf",
+		"'ShutdownTimeout': <uint64 200000>, 'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>");
 	fixture_start_vm(world.fixture, world.vm);
 	world.terminal = terminal_open(world.fixture->client, world.vm, "", false);
 	terminal_expect(world.terminal, GUEST_UP);
@@ -80,6 +82,34 @@ static void test_refused(void)
 	g_assert_cmpuint(client_count(c, mark, client_sync(c), world.vm, "StateChanged", NULL), ==, 0);
 }
 
+/*
+ * The watchdog of the default machine type. The guest's kernel has no driver for it, so it is armed by hand:
+ * two words unlock each of its registers, of which the first two are its two timers (in milliseconds, about);
+ * a bit in its configuration space enables it. Its place on the bus is fixed.
+ */
+static void test_watchdog(void)
+{
+	Client *c = start();
+	gsize mark = client_mark(c);
+	g_autofree char *output = NULL;
+
+	output = terminal_run(world.terminal,
+		"d=/sys/bus/pci/devices/0000:00:05.0; cat $d/vendor $d/device; echo 1 >$d/enable");
+	g_assert_cmpstr(output, ==, "0x8086\n0x25ab\n");
+	terminal_type(world.terminal,
+		"bar=$(head -n 1 $d/resource | cut -d ' ' -f 1)\n"
+		"unlock() { devmem $((bar + 12)) 16 0x80; devmem $((bar + 12)) 16 0x86; }\n"
+		"unlock; devmem $bar 32 16; unlock; devmem $((bar + 4)) 32 16\n"
+		"printf '\\002' | dd of=$d/config bs=1 seek=104 conv=notrunc\n");
+	client_await(c, mark, world.vm, "Event", "(*'WATCHDOG', *'action': <'pause'>*");
+	client_await_property(c, world.vm, "State", "'paused'");
+	client_assert_property(c, world.vm, "StateReason", "'watchdog'");
+	client_do(c, world.vm, VM, "Resume", NULL);
+	g_free(g_steal_pointer(&output));
+	output = terminal_run(world.terminal, "echo ali''ve");
+	g_assert_cmpstr(output, ==, "alive\n");
+}
+
 /* A Shutdown without a limit is under way; another one takes its place, and that one forces. */
 static void test_force(void)
 {
@@ -109,6 +139,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/guest-power/timeout", test_timeout);
 	g_test_add_func("/guest-power/reboot-timeout", test_reboot_timeout);
 	g_test_add_func("/guest-power/refused", test_refused);
+	g_test_add_func("/guest-power/watchdog", test_watchdog);
 	g_test_add_func("/guest-power/force", test_force);
 	status = g_test_run();
 	terminal_close(world.terminal);
