@@ -12,7 +12,8 @@ packages_to_run=(
 # For the tests, beside those.
 packages_to_test=(
 	clang-14 clang-format-14 libclang-rt-14-dev spin python3
-	python3-gi gir1.2-glib-2.0
+	gjs python3-gi gir1.2-glib-2.0 # clients
+	mtools systemd-boot-efi        # a disk that UEFI boots from
 )
 
 # packages_missing PACKAGE...: prints those that are not installed.

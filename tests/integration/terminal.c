@@ -15,6 +15,8 @@ Terminal *terminal_open(Client *client, const char *vm, const char *console, boo
 	Terminal *terminal = g_new0(Terminal, 1);
 	GVariant *args = g_variant_new_parsed("(%s, {'ReadOnly': <%b>})", console, read_only);
 
+	terminal->client = client;
+	terminal->vm = g_strdup(vm);
 	terminal->fd = client_result_fd(client, client_send(client, vm, VM, "OpenConsole", args));
 	terminal->text = g_string_new(NULL);
 	return terminal;
@@ -24,6 +26,7 @@ Terminal *terminal_close(Terminal *terminal)
 {
 	if (terminal) {
 		close(terminal->fd);
+		g_free(terminal->vm);
 		g_string_free(terminal->text, TRUE);
 		g_free(terminal);
 	}
@@ -62,6 +65,18 @@ static G_NORETURN void fail(Terminal *terminal, const char *how, const char *tex
 	g_error("%s without: %s\nthe last that came: %s", how, text, last);
 }
 
+static G_NORETURN void fail_at_end(Terminal *terminal, const char *text)
+{
+	g_autoptr(GVariant) exit = NULL;
+	g_autofree char *how = NULL, *words = NULL;
+
+	client_await_property(terminal->client, terminal->vm, "PID", "uint32 0");
+	exit = client_get(terminal->client, terminal->vm, VM, "LastExit");
+	words = g_variant_print(exit, FALSE);
+	how = g_strdup_printf("QEMU has ended (%s)", words);
+	fail(terminal, how, text);
+}
+
 /* False: the end. */
 static bool read_more(Terminal *terminal, const char *text)
 {
@@ -85,7 +100,7 @@ void terminal_expect(Terminal *terminal, const char *text)
 	while (!(found = memmem(terminal->text->str + terminal->seen, terminal->text->len - terminal->seen,
 			 text, strlen(text))))
 		if (!read_more(terminal, text))
-			fail(terminal, "the console has ended", text);
+			fail_at_end(terminal, text);
 	terminal->seen = (gsize)(found - terminal->text->str) + strlen(text);
 }
 

@@ -6,6 +6,8 @@
 #include "fixture.h"
 
 typedef struct Terminal {
+	Client *client; /* borrowed */
+	char *vm;
 	int fd;
 	GString *text; /* all that came */
 	gsize seen;
