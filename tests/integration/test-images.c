@@ -268,8 +268,7 @@ static char *make_base(Fixture *f)
 	return path;
 }
 
-/* Roost does not look into images. That nobody writes what another image is based on is QEMU's to see: by its
- * locks on the files. Many images may have one base. */
+/* Many images may have one base, and nobody may write to it then. */
 static void test_backing(void)
 {
 	g_autoptr(Fixture) f = real();
@@ -285,13 +284,15 @@ static void test_backing(void)
 	second = use(f, "also", two, "qcow2", false);
 	third = use(f, "reader", base, "qcow2", true);
 	end(f, third);
-	refused(f, base, "qcow2", false, ROOST_ERROR("QemuFailed"), "*lock*");
+	refused(f, base, "qcow2", false, ROOST_ERROR("StorageFailed"),
+		"Disks?0?.Path: */base.qcow2: is in use by the VM '*'");
 	end(f, first);
 	end(f, second);
 
 	g_free(first);
 	first = use(f, "writer", base, "qcow2", false);
-	refused(f, one, "qcow2", false, ROOST_ERROR("QemuFailed"), "*lock*");
+	refused(f, one, "qcow2", false, ROOST_ERROR("StorageFailed"),
+		"Disks?0?.Path: */one.qcow2: an image that it is based on is in use by the VM 'writer'");
 	end(f, first);
 }
 
