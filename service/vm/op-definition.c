@@ -143,15 +143,15 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	Removal removal = {0};
 	Vm *vm = op->vm;
 
-	if (vm_state_is_active(vm->state)) {
-		operation_refuse_state(op, "off or crashed", error);
-		return false;
-	}
 	/* By its UUID the state folder may have another's files. */
 	if (!vm->persistent) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
 			"%s: the VM '%s' is transient: it goes when it stops", op->type->member,
 			vm->config->name);
+		return false;
+	}
+	if (vm_state_is_active(vm->state)) {
+		operation_refuse_state(op, "off or crashed", error);
 		return false;
 	}
 	if (!operation_commit(op, error))
