@@ -178,7 +178,8 @@ static void test_autostart(void)
 	/* Again: nothing to do, nothing to tell. */
 	mark = client_mark(c);
 	client_do(c, web, VM, "SetAutostart", g_variant_new("(b)", TRUE));
-	g_assert_cmpuint(client_count(c, mark, client_sync(c), web, "PropertiesChanged", NULL), ==, 0);
+	g_assert_cmpuint(
+		client_count(c, mark, client_sync(c), web, "PropertiesChanged", "*'Autostart'*"), ==, 0);
 	/* On a running VM it is not pending either. */
 	fixture_start_vm(f, web);
 	client_do(c, web, VM, "SetAutostart", g_variant_new("(b)", FALSE));
