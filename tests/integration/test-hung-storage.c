@@ -1,9 +1,11 @@
 /*
- * Storage that hangs under a VM that is being created: the VM goes at its deadline, and what it had is
- * another's when the late worker comes back. The disk is a file whose opening fanotify holds up.
+ * Storage that hangs, by fanotify, which holds up the opening of a file. Under a VM that is being created: it
+ * goes at its deadline, and what it had is another's when the late worker comes back. Under an Update: it
+ * fails late.
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <unistd.h>
@@ -59,16 +61,21 @@ static void await_hang(World *world)
 	g_array_append_val(world->opened, event.fd);
 }
 
-static void go_on(World *world)
+static void answer_all(World *world, guint32 response)
 {
 	for (guint i = 0; i < world->opened->len; i++) {
 		int fd = g_array_index(world->opened, int, i);
-		struct fanotify_response answer = {.fd = fd, .response = FAN_ALLOW};
+		struct fanotify_response answer = {.fd = fd, .response = response};
 
 		g_assert_cmpint(write(world->watch, &answer, sizeof answer), ==, sizeof answer);
 		close(fd);
 	}
 	g_array_set_size(world->opened, 0);
+}
+
+static void go_on(World *world)
+{
+	answer_all(world, FAN_ALLOW);
 }
 
 static GVariant *arguments(Fixture *f, const char *name, const char *config, const char *more)
@@ -241,11 +248,61 @@ static void test_shutdown(void)
 	end(&world);
 }
 
+/* A definition that can't be stored, as it turns out late: QEMU has ended meanwhile, or does not answer. */
+static void test_update(gconstpointer data)
+{
+	int signal = GPOINTER_TO_INT(data);
+	g_autofree char *vm = NULL, *folder = NULL;
+	guint32 update;
+	World world;
+	Client *c;
+	gsize mark;
+
+	if (!begin(&world))
+		return;
+	c = world.c;
+	vm = fixture_define(world.f, "web",
+		"on watchdog-set-action event {\"event\": \"SET\"}\non watchdog-set-action return {}\n",
+		"'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>");
+	fixture_start_vm(world.f, vm);
+	folder = g_build_filename(world.f->dir, "state/vms", NULL);
+	g_assert_cmpint(fanotify_mark(world.watch, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_EVENT_ON_CHILD, AT_FDCWD,
+				folder),
+		==, 0);
+	mark = client_mark(c);
+	update = client_send(c, vm, VM, "Update",
+		g_variant_new_parsed("({'Name': <'shop'>, 'OnWatchdog': <'none'>}, @a{sv} {})"));
+	mark = client_await(c, mark, vm, "Event", "(*'SET'*") + 1;
+	await_hang(&world);
+	fixture_signal_qemu(world.f, vm, signal);
+	if (signal == SIGKILL)
+		client_await_property(c, vm, "State", "'crashed'");
+	answer_all(&world, FAN_DENY);
+	client_expect_error(c, update, ROOST_ERROR("StorageFailed"), "*/state/vms/*");
+	g_assert_cmpint(fanotify_mark(world.watch, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL), ==, 0);
+	client_assert_property(c, vm, "Name", "'web'");
+	client_assert_property(c, vm, "ConfigRevision", "uint64 1");
+	client_assert_property(c, vm, "PendingChanges", "@as []");
+	g_free(fixture_define(world.f, "shop", NULL, NULL));
+	if (signal == SIGSTOP) {
+		fixture_signal_qemu(world.f, vm, SIGCONT);
+		client_await(c, mark, vm, "Event", "(*'SET'*");
+		client_await_property(c, vm, "Responsive", "true");
+	}
+	client_do(c, vm, VM, "Update",
+		g_variant_new_parsed("({'Name': <'store'>, 'OnWatchdog': <'none'>}, @a{sv} {})"));
+	client_assert_property(c, vm, "PendingChanges", "@as []");
+	client_do(c, vm, VM, "Kill", NULL);
+	end(&world);
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
 	g_test_add_func("/hung-storage/late", test_late);
 	g_test_add_func("/hung-storage/killed", test_killed);
 	g_test_add_func("/hung-storage/shutdown", test_shutdown);
+	g_test_add_data_func("/hung-storage/update/qemu-ends", GINT_TO_POINTER(SIGKILL), test_update);
+	g_test_add_data_func("/hung-storage/update/qemu-hangs", GINT_TO_POINTER(SIGSTOP), test_update);
 	return g_test_run();
 }
