@@ -111,6 +111,7 @@ const char *world_error_name(VmError error)
 		[VM_ERROR_TIMEOUT] = "Timeout",
 		[VM_ERROR_BUSY] = "Busy",
 		[VM_ERROR_CANCELLED] = "Cancelled",
+		[VM_ERROR_CONFLICT] = "Conflict",
 	};
 
 	g_assert_true((unsigned)error < VM_ERROR_MAX && names[error]);

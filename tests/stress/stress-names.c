@@ -86,6 +86,7 @@ static guint pick(World *world, guint n)
 /* ---- calls ---- */
 static GVariant *make(World *world, bool transient)
 {
+	bool bind = transient && pick(world, 2) == 0;
 	g_autoptr(GString) text = g_string_new(NULL);
 	g_autoptr(GError) error = NULL;
 	GVariant *args;
@@ -93,12 +94,12 @@ static GVariant *make(World *world, bool transient)
 	g_string_printf(text,
 		"({'Name': <'n%u'>, 'UUID': <'%s'>, 'Memory': <uint64 67108864>, 'Kernel': <'%s'>, "
 		"'KernelCommandLine': <'mock=%s'>, 'Accelerator': <'tcg'>, 'Watchdog': <'i6300esb'>, "
-		"'OnWatchdog': <'pause'>}",
+		"'OnWatchdog': <'pause'>, 'Metadata': <@a{ss} {%s}>}",
 		pick(world, N_NAMES), uuids[pick(world, N_UUIDS)], world->fixture->kernel,
-		world->scripts[pick(world, G_N_ELEMENTS(scripts))]);
+		world->scripts[pick(world, G_N_ELEMENTS(scripts))], bind ? "'bound': ''" : "");
 	if (transient)
 		g_string_append_printf(text, ", @a{sv} {'Paused': <%s>, 'BindToCaller': <%s>}",
-			pick(world, 4) == 0 ? "true" : "false", pick(world, 2) == 0 ? "true" : "false");
+			pick(world, 4) == 0 ? "true" : "false", bind ? "true" : "false");
 	g_string_append(text, transient ? ")" : ",)");
 	args = g_variant_parse(
 		G_VARIANT_TYPE(transient ? "(a{sv}a{sv})" : "(a{sv})"), text->str, NULL, NULL, &error);
@@ -130,52 +131,25 @@ static GVariant *make_change(World *world)
 
 static guint32 send_to_vm(World *world, Client *client, const char **ret_member)
 {
-	const char *vm = world->paths[pick(world, N_UUIDS)];
+	static const char *const members[] = {"Start", "Start", "Kill", "Kill", "Rename", "Rename", "Rename",
+		"Update", "Update", "Update", "Update", "Undefine", "Undefine", "Shutdown", "CancelOperation",
+		"SetAutostart"};
+	const char *member = members[pick(world, G_N_ELEMENTS(members))];
+	g_autofree char *name = g_strdup_printf("n%u", pick(world, N_NAMES));
 	GVariant *args = NULL;
 
-	switch (pick(world, 16)) {
-	case 0:
-	case 1:
-		*ret_member = "Start";
-		args = fixture_no_options();
-		break;
-	case 2:
-	case 3:
-		*ret_member = "Kill";
-		break;
-	case 4:
-	case 5:
-	case 6:
-		*ret_member = "Rename";
-		args = g_variant_new_take_string(g_strdup_printf("n%u", pick(world, N_NAMES)));
-		args = g_variant_new_tuple(&args, 1);
-		break;
-	case 7:
-	case 8:
-	case 9:
-	case 10:
-		*ret_member = "Update";
+	*ret_member = member;
+	if (strcmp(member, "Rename") == 0)
+		args = g_variant_new("(s)", name);
+	else if (strcmp(member, "Update") == 0)
 		args = make_change(world);
-		break;
-	case 11:
-	case 12:
-		*ret_member = "Undefine";
-		args = fixture_no_options();
-		break;
-	case 13:
-		*ret_member = "Shutdown";
-		args = fixture_no_options();
-		break;
-	case 14:
-		*ret_member = "CancelOperation";
+	else if (strcmp(member, "CancelOperation") == 0)
 		args = g_variant_new("(t)", (guint64)0);
-		break;
-	default:
-		*ret_member = "SetAutostart";
+	else if (strcmp(member, "SetAutostart") == 0)
 		args = g_variant_new("(b)", g_rand_boolean(world->random));
-		break;
-	}
-	return client_send(client, vm, VM, *ret_member, args);
+	else if (strcmp(member, "Kill") != 0)
+		args = fixture_no_options();
+	return client_send(client, world->paths[pick(world, N_UUIDS)], VM, member, args);
 }
 
 static guint32 send_random(World *world, Client *client, const char **ret_member)
@@ -408,14 +382,36 @@ static bool is_transient(GHashTable *object)
 	return !g_variant_get_boolean(g_hash_table_lookup(object, "Persistent"));
 }
 
-static void await_no_objects(World *world)
+static void await_gone(World *world, const char *path)
 {
 	Client *c = world->fixture->client;
 
-	while (g_hash_table_size(world->objects) > 0) {
+	while (g_hash_table_contains(world->objects, path)) {
 		client_await_message(c, world->position);
 		take_signals(world, client_mark(c));
 	}
+}
+
+static bool is_bound(World *world, const char *path)
+{
+	Client *c = world->fixture->client;
+	GDBusMessage *reply = client_message(
+		c, client_await_reply(c, client_send(c, path, VM, "GetConfig", fixture_no_options())));
+	g_autoptr(GVariant) config = NULL, metadata = NULL;
+
+	if (g_dbus_message_get_error_name(reply))
+		return false;
+	config = g_variant_get_child_value(g_dbus_message_get_body(reply), 0);
+	metadata = g_variant_lookup_value(config, "Metadata", NULL);
+	return g_variant_n_children(metadata) > 0;
+}
+
+/* Nobody is left to whom a VM could be bound. */
+static void await_bound(World *world)
+{
+	for (guint i = 0; i < N_UUIDS; i++)
+		if (is_bound(world, world->paths[i]))
+			await_gone(world, world->paths[i]);
 }
 
 static void remove_all(World *world)
@@ -433,8 +429,8 @@ static void remove_all(World *world)
 		client_await_reply(c, client_send(c, world->paths[i], VM, "Kill", NULL));
 		if (!is_transient(object))
 			client_do(c, world->paths[i], VM, "Undefine", fixture_no_options());
+		await_gone(world, world->paths[i]);
 	}
-	await_no_objects(world);
 }
 
 /* Every name and UUID is to be had. */
@@ -472,12 +468,12 @@ static void check_all(World *world)
 	for (guint i = 0; i < N_CLIENTS; i++)
 		await_answers(world, &world->callers[i], 0);
 	check_told(world);
-	/* All who could be bound to leave. */
 	for (guint i = 0; i < N_CLIENTS; i++) {
 		client_sync(world->callers[i].client);
 		look(world, &world->callers[i]);
 		caller_done(&world->callers[i]);
 	}
+	await_bound(world);
 	remove_all(world);
 	check_told(world);
 	assert_property(world, "NVMs", 0);
