@@ -171,19 +171,21 @@ static bool run_update(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	g_autoptr(VmConfig) changed = NULL, running = NULL;
 	Vm *vm = op->vm;
 	uint64_t epoch = vm->epoch;
+	bool changes;
 
 	if (!read_change(op, &changed, error))
 		return false;
-	if (!vm_config_equal(vm->config, changed)) {
-		if (!operation_check_supported(op, changed, error) ||
-			!apply_live(op, changed, &running, error) ||
-			!operation_change_definition(op, g_steal_pointer(&changed), error))
-			return false;
-		if (running && vm->running_config && vm->epoch == epoch) {
-			vm_config_unref(vm->running_config);
-			vm->running_config = g_steal_pointer(&running);
-			record_running(op);
-		}
+	changes = !vm_config_equal(vm->config, changed);
+	/* What is defined already may still wait for a QEMU that did not answer then. */
+	if ((changes && !operation_check_supported(op, changed, error)) ||
+		!apply_live(op, changed, &running, error) ||
+		(changes && !operation_change_definition(op, g_steal_pointer(&changed), error)))
+		return false;
+	if (running && vm->running_config && vm->epoch == epoch) {
+		vm_config_unref(vm->running_config);
+		vm->running_config = g_steal_pointer(&running);
+		vm->dirty = true;
+		record_running(op);
 	}
 	set_result(op);
 	return true;

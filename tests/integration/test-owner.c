@@ -137,8 +137,8 @@ static void make_qcow2(const char *path, const char *backing, const char *format
 static void test_backing(void)
 {
 	g_autoptr(Fixture) f = world();
-	g_autofree char *secret = put_image(f, "secret", 0, 0600), *base = put_image(f, "base", OWNER, 0600),
-			*home = home_of(f), *top = g_build_filename(home, "top", NULL),
+	g_autofree char *secret = put_image(f, "secret", 0, 0600), *home = home_of(f),
+			*top = g_build_filename(home, "top", NULL),
 			*middle = g_build_filename(home, "middle", NULL);
 
 	make_qcow2(top, secret, "raw");
@@ -148,6 +148,7 @@ static void test_backing(void)
 	make_qcow2(top, "middle", "qcow2");
 	load_disk(f, top, "qcow2", false);
 	refused(f, "Disks?0?.Path: */top: */secret, which it is based on: Permission denied");
+	g_free(put_image(f, "base", OWNER, 0600));
 	make_qcow2(middle, "base", "raw");
 	load_disk(f, top, "qcow2", false);
 	starts(f);

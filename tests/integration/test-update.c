@@ -1,5 +1,6 @@
 /* Update: what it changes at once, what waits for the next start, and that it changes all or nothing. */
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -328,6 +329,26 @@ static void test_cancelled(void)
 	client_do(c, vm, VM, "Kill", NULL);
 }
 
+/* What waits because QEMU did not answer needs no other start: the same change again. */
+static void test_live_later(void)
+{
+	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.deadline_scale = 0.05});
+	g_autofree char *vm = fixture_define(f, "web", "on watchdog-set-action return {}\n", WATCHDOG);
+	Client *c = f->client;
+
+	fixture_start_vm(f, vm);
+	fixture_signal_qemu(f, vm, SIGSTOP);
+	client_refused(c, vm, VM, "Pause", NULL, ROOST_ERROR("Timeout"), "*");
+	client_await_property(c, vm, "Responsive", "false");
+	update(c, vm, "'OnWatchdog': <'none'>", NULL, "(['OnWatchdog'],)");
+	fixture_signal_qemu(f, vm, SIGCONT);
+	client_await_property(c, vm, "Responsive", "true");
+	update(c, vm, "'OnWatchdog': <'none'>", NULL, "([],)");
+	client_assert_property(c, vm, "PendingChanges", "@as []");
+	client_assert_property(c, vm, "ConfigRevision", "uint64 2");
+	client_do(c, vm, VM, "Kill", NULL);
+}
+
 /* A definition that can't be stored is not changed, neither here nor in QEMU. */
 static void test_storage_fails(void)
 {
@@ -412,6 +433,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/update/live/fails", test_live_fails);
 	g_test_add_func("/update/killed", test_killed);
 	g_test_add_func("/update/cancelled", test_cancelled);
+	g_test_add_func("/update/live/later", test_live_later);
 	g_test_add_func("/update/storage-fails", test_storage_fails);
 	g_test_add_func("/update/conflict", test_conflict);
 	g_test_add_func("/update/transient", test_transient);
