@@ -66,8 +66,8 @@ static void test_login(void)
 	 * that it is there: the shell itself may be interrupted and yet wait for it. */
 	terminal_type(t, "sh -c \"echo wait''ing; cat >/dev/null\"\n");
 	terminal_expect(t, "waiting\r\n");
+	/* Its echo may be thrown away by what it does; that the program has ended is what counts. */
 	terminal_type(t, "\x03");
-	terminal_expect(t, "^C");
 	terminal_expect(t, "guest# ");
 	terminal_type(t, "\x04");
 	log_in(t, "roost\n");
