@@ -572,7 +572,7 @@ static void test_garbage(void)
 		 "export ROOST_MOCK_SCRIPT=@DIR@/script\n" MOCK,
 			"*/qemu: asked for what it can do: it refuses query-machines: not today"},
 	};
-	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.qemu_script = MOCK});
+	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.qemu_script = MOCK, .deadline_scale = 10});
 	Client *c = f->client;
 
 	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
