@@ -203,6 +203,13 @@ static void test_block_device(void)
 	g_assert_true(g_strv_contains(words, "driver=host_device,node-name=file-data,filename=/dev/fdset/2"));
 }
 
+#define MIDDLE_NODE                                                                                          \
+	"{\"driver\":\"qcow2\",\"node-name\":\"q1-disk0\",\"file\":\"f1-disk0\",\"backing\":"                \
+	"\"q2-disk0\",\"read-only\":true}"
+#define TOP_NODE                                                                                             \
+	"{\"driver\":\"qcow2\",\"node-name\":\"format-disk0\",\"file\":\"file-disk0\",\"backing\":"          \
+	"\"q1-disk0\"}"
+
 /* Each image is told what it is based on, and that it is based on nothing. */
 static void test_chain(void)
 {
@@ -213,12 +220,10 @@ static void test_chain(void)
 		"driver=file,node-name=f2-disk0,read-only=on,filename=/dev/fdset/1",
 		"driver=raw,node-name=q2-disk0,read-only=on,file=f2-disk0",
 		"driver=file,node-name=f1-disk0,read-only=on,filename=/dev/fdset/2",
-		"{\"driver\":\"qcow2\",\"node-name\":\"q1-disk0\",\"file\":\"f1-disk0\",\"backing\":\"q2-"
-		"disk0\","
-		"\"read-only\":true}",
+		MIDDLE_NODE,
 		"driver=file,node-name=file-disk0,filename=/dev/fdset/3",
-		"{\"driver\":\"qcow2\",\"node-name\":\"format-disk0\",\"file\":\"file-disk0\",\"backing\":"
-		"\"q1-disk0\"}"};
+		TOP_NODE,
+	};
 	size_t at = 0;
 
 	/* In this order. */
