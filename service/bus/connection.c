@@ -11,6 +11,7 @@
 #include "bus/bound.h"
 #include "bus/calls.h"
 #include "bus/capabilities.h"
+#include "bus/gate.h"
 #include "bus/idle.h"
 #include "bus/properties.h"
 #include "bus/publish.h"
@@ -100,8 +101,10 @@ static int connect_to(const char *address, sd_bus **ret)
 
 static int set_up(Bus *bus)
 {
-	int r = manager_register(bus);
+	int r = gate_register(bus);
 
+	if (r >= 0)
+		r = manager_register(bus);
 	if (r >= 0)
 		r = object_manager_register(bus);
 	if (r >= 0)

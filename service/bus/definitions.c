@@ -21,13 +21,7 @@ static bool read_dict(Call *call, const char *what, GVariant **ret_dict, GError 
 {
 	int r = variant_read(call->message, "a{sv}", 2 * VM_CONFIG_SIZE_MAX, ret_dict);
 
-	if (r == -EFBIG || r == -E2BIG) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_CONFIG,
-			"%s: too %s, it may have %u KiB and %u levels", what, r == -EFBIG ? "large" : "deep",
-			VM_CONFIG_SIZE_MAX / 1024, VARIANT_DEPTH_MAX);
-		return false;
-	}
-	return r >= 0 || member_refuse_arguments(r, error);
+	return r >= 0 || member_refuse_argument(r, what, VM_CONFIG_SIZE_MAX, VM_ERROR_INVALID_CONFIG, error);
 }
 
 static bool read_config(Call *call, VmConfig **ret_config, GError **error)
@@ -263,7 +257,7 @@ bool begin_rename(Call *call, BusVm *bv, GError **error)
 	const char *name;
 
 	assert_bus_thread(__func__);
-	if (!member_read_text(call, &name, error))
+	if (!member_read_text(call->message, "name", &name, error))
 		return false;
 	if (!vm_name_is_valid(name, &complaint)) {
 		g_set_error_literal(error, VM_ERROR, VM_ERROR_INVALID_CONFIG, complaint);
@@ -287,7 +281,7 @@ bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
 	int r = sd_bus_message_read_basic(call->message, 'b', &autostart);
 
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "autostart", 0, VM_ERROR_INVALID_ARGS, error);
 	args.set_autostart.autostart = autostart != 0;
 	return call_submit(call, bv, &operation_set_autostart, &args, error);
 }

@@ -1,7 +1,5 @@
 #include "bus/errors.h"
 
-#include <string.h>
-
 #include "util/text.h"
 
 #define TEXT_MAX 4096
@@ -37,16 +35,19 @@ const char *error_to_dbus_name(const GError *error)
 	return names[error->code];
 }
 
+/* The end is what QEMU said last, the beginning names the culprit: what is too long loses its middle. A giant
+ * is cut before it is looked at character by character. */
+char *error_to_text(const GError *error)
+{
+	g_autofree char *bounded = text_cut_middle(error->message, 4 * TEXT_MAX);
+	g_autofree char *shown = text_printable(bounded, true);
+
+	return text_cut_middle(shown, TEXT_MAX);
+}
+
 int error_reply(sd_bus_message *call, const GError *error)
 {
-	/* The end is what QEMU said last, the beginning names the culprit: what is too long loses its middle.
-	 */
-	size_t size = strlen(error->message);
-	g_autofree char *cut = size <= TEXT_MAX
-				       ? g_strdup(error->message)
-				       : g_strdup_printf("%.*s [...] %s", TEXT_MAX / 4, error->message,
-						 error->message + size - TEXT_MAX * 3 / 4);
-	g_autofree char *text = text_printable(cut, true);
+	g_autofree char *text = error_to_text(error);
 	sd_bus_error dbus_error = SD_BUS_ERROR_MAKE_CONST(error_to_dbus_name(error), text);
 
 	return sd_bus_reply_method_error(call, &dbus_error);

@@ -13,11 +13,32 @@
 #include "bus/publish.h"
 #include "bus/reads.h"
 #include "bus/variant.h"
+#include "util/text.h"
 
 /* ---- arguments ---- */
-bool member_refuse_arguments(int r, GError **error)
+bool member_refuse_argument(int r, const char *name, size_t max_size, VmError code, GError **error)
 {
-	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "arguments: can't be read: %s", g_strerror(-r));
+	switch (-r) {
+	case EFBIG:
+		g_set_error(error, VM_ERROR, code, "%s: too large, at most %zu KiB are allowed", name,
+			max_size / 1024);
+		break;
+	case E2BIG:
+		g_set_error(error, VM_ERROR, code, "%s: nested too deep, at most %u levels are allowed", name,
+			VARIANT_DEPTH_MAX);
+		break;
+	case EBADMSG:
+		/* What the bus lets pass and sd-bus does not. */
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+			"%s: can't be read: it has a noncharacter (such as U+FFFE), an object path of over "
+			"64 KiB, or "
+			"a file descriptor that did not come along",
+			name);
+		break;
+	default:
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "%s: can't be read: %s", name,
+			g_strerror(-r));
+	}
 	return false;
 }
 
@@ -27,25 +48,19 @@ bool member_read_options(sd_bus_message *message, const char *member, const Opti
 	g_autoptr(GVariant) dict = NULL;
 	int r = variant_read(message, "a{sv}", BUS_OPTIONS_MAX, &dict);
 
-	if (r == -EFBIG || r == -E2BIG) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options: too %s",
-			r == -EFBIG ? "large" : "deep");
-		return false;
-	}
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "options", BUS_OPTIONS_MAX, VM_ERROR_INVALID_ARGS, error);
 	if (!options_parse(dict, member, rows, n_rows, target, error))
 		return false;
 	*ret_dict = g_steal_pointer(&dict);
 	return true;
 }
 
-bool member_read_text(Call *call, const char **ret_text, GError **error)
+bool member_read_text(sd_bus_message *message, const char *name, const char **ret_text, GError **error)
 {
-	int r = sd_bus_message_read_basic(call->message, 's', ret_text);
+	int r = sd_bus_message_read_basic(message, 's', ret_text);
 
-	assert_bus_thread(__func__);
-	return r > 0 || member_refuse_arguments(r < 0 ? r : -ENXIO, error);
+	return r > 0 || member_refuse_argument(r < 0 ? r : -ENXIO, name, 0, VM_ERROR_INVALID_ARGS, error);
 }
 
 /* ---- what each does ---- */
@@ -71,14 +86,16 @@ typedef struct ShutdownOptions {
 
 static bool check_mode(const char *mode, GError **error)
 {
+	g_autofree char *quoted = text_quote(mode);
+
 	if (strcmp(mode, "auto") == 0 || strcmp(mode, "acpi") == 0)
 		return true;
 	if (strcmp(mode, "agent") == 0)
 		g_set_error(error, VM_ERROR, VM_ERROR_NOT_SUPPORTED,
-			"options.Mode: agent is not supported yet, use acpi");
+			"options.Mode: 'agent' is not supported by this version yet, use 'acpi'");
 	else
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-			"options.Mode: must be auto or acpi, not %.32s", mode);
+			"options.Mode: %s is not one of 'auto', 'acpi'", quoted);
 	return false;
 }
 
@@ -152,7 +169,7 @@ static bool begin_cancel(Call *call, BusVm *bv, GError **error)
 	assert_bus_thread(__func__);
 	r = sd_bus_message_read_basic(call->message, 't', &id);
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "id", 0, VM_ERROR_INVALID_ARGS, error);
 	r = -ENOENT;
 	for (unsigned lane = 0; lane < VM_LANE_MAX && r == -ENOENT; lane++)
 		r = operation_cancel(bv->vm, lane, id);
@@ -162,13 +179,15 @@ static bool begin_cancel(Call *call, BusVm *bv, GError **error)
 	}
 	if (r == -EALREADY)
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"%s: the current operation can't be cancelled any more", bus_vm_name(bv));
-	else if (id == 0)
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE, "%s: there is no current operation",
+			"id: the current operation of the VM '%s' can't be cancelled any more",
 			bus_vm_name(bv));
+	else if (id == 0)
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
+			"id: the VM '%s' has no current operation", bus_vm_name(bv));
 	else
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"%s: operation %" G_GUINT64_FORMAT " is not the current one", bus_vm_name(bv), id);
+			"id: %" G_GUINT64_FORMAT " is not the current operation of the VM '%s'", id,
+			bus_vm_name(bv));
 	return false;
 }
 
@@ -185,7 +204,7 @@ static bool begin_open_console(Call *call, BusVm *bv, GError **error)
 	const char *name;
 	bool read_only = false;
 
-	if (!member_read_text(call, &name, error) ||
+	if (!member_read_text(call->message, "name", &name, error) ||
 		!member_read_options(
 			call->message, call->row->name, rows, G_N_ELEMENTS(rows), &read_only, &dict, error))
 		return false;
@@ -200,7 +219,7 @@ static bool begin_open_display(Call *call, BusVm *bv, GError **error)
 	OperationArgs args = {0};
 	const char *kind;
 
-	if (!member_read_text(call, &kind, error) ||
+	if (!member_read_text(call->message, "kind", &kind, error) ||
 		!member_read_options(call->message, call->row->name, NULL, 0, NULL, &dict, error))
 		return false;
 	args.open_display.kind = g_strdup(kind);
@@ -215,8 +234,9 @@ static bool begin_screenshot(Call *call, BusVm *bv, GError **error)
 	const char *format;
 	uint32_t head = 0;
 
-	if (!member_read_text(call, &format, error) || !member_read_options(call->message, call->row->name,
-							       rows, G_N_ELEMENTS(rows), &head, &dict, error))
+	if (!member_read_text(call->message, "format", &format, error) ||
+		!member_read_options(
+			call->message, call->row->name, rows, G_N_ELEMENTS(rows), &head, &dict, error))
 		return false;
 	args.screenshot.format = g_strdup(format);
 	args.screenshot.head = head;
@@ -231,12 +251,8 @@ static bool begin_send_keys(Call *call, BusVm *bv, GError **error)
 	uint64_t hold_usec = 0;
 	int r = variant_read(call->message, "as", BUS_OPTIONS_MAX, &keys);
 
-	if (r == -EFBIG) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "keys: too many");
-		return false;
-	}
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "keys", BUS_OPTIONS_MAX, VM_ERROR_INVALID_ARGS, error);
 	if (!member_read_options(
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &hold_usec, &dict, error))
 		return false;
@@ -250,7 +266,7 @@ static bool begin_execute_qmp(Call *call, BusVm *bv, GError **error)
 	OperationArgs args = {0};
 	const char *command;
 
-	if (!member_read_text(call, &command, error))
+	if (!member_read_text(call->message, "command", &command, error))
 		return false;
 	args.execute_qmp.command = g_strdup(command);
 	return call_submit(call, bv, &operation_execute_qmp, &args, error);
@@ -346,7 +362,7 @@ static bool find_vm(Call *call, BusVm **ret_bv, GError **error) ON_BUS_THREAD
 	const char *name;
 
 	if (call->row->by_name) {
-		if (!member_read_text(call, &name, error))
+		if (!member_read_text(call->message, "name", &name, error))
 			return false;
 		*ret_bv = bus_vm_by_name(call->bus, name, error);
 		return *ret_bv != NULL;

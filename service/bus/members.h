@@ -27,11 +27,12 @@ typedef struct MemberRow {
 bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
 	void *target, GVariant **ret_dict, GError **error);
 
-/* A string argument, where the message stands; borrowed. */
-bool member_read_text(Call *call, const char **ret_text, GError **error);
+/* The string argument `name`, where the message stands; borrowed. */
+bool member_read_text(sd_bus_message *message, const char *name, const char **ret_text, GError **error);
 
-/* InvalidArgs: sd-bus can't read them. False. */
-bool member_refuse_arguments(int r, GError **error);
+/* The argument `name` can't be read, as variant_read() or sd-bus says: `code` when it is too large or too
+ * deep, else InvalidArgs. False. */
+bool member_refuse_argument(int r, const char *name, size_t max_size, VmError code, GError **error);
 
 /* Whether a large reply may be made now: not while the bus does not take what was sent before (a reader that
  * asks and does not read would make the service grow). */

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "util/text.h"
 #include "vm/error.h"
 
 static const struct {
@@ -33,18 +34,16 @@ static const OptionRow *find_row(const char *key, const OptionRow *rows, size_t 
 	return NULL;
 }
 
-/* A caller's key or signature may be long. */
-#define SHOWN_MAX 64
-
 static bool refuse_unknown(
 	const char *key, const char *member, const OptionRow *rows, size_t n_rows, GError **error)
 {
 	g_autoptr(GString) known = g_string_new(NULL);
+	g_autofree char *shown = text_key(key);
 
 	for (size_t i = 0; i < n_rows; i++)
 		g_string_append_printf(known, "%s%s", i == 0 ? "" : ", ", rows[i].key);
-	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%.*s: unknown, %s takes %s", SHOWN_MAX,
-		key, member, n_rows == 0 ? "no options yet" : known->str);
+	g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%s: unknown, %s takes %s", shown, member,
+		n_rows == 0 ? "no options yet" : known->str);
 	return false;
 }
 
@@ -54,9 +53,11 @@ static bool put_value(GVariant *value, const OptionRow *row, void *target, GErro
 	unsigned type = find_type(row->type);
 
 	if (strcmp(g_variant_get_type_string(value), types[type].signature) != 0) {
+		g_autofree char *given = text_quote(g_variant_get_type_string(value));
+
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-			"options.%s: must be %s (%s), not of type %.*s", row->key, types[type].words,
-			types[type].signature, SHOWN_MAX, g_variant_get_type_string(value));
+			"options.%s: must be %s (%s), not of type %s", row->key, types[type].words,
+			types[type].signature, given);
 		return false;
 	}
 	switch (row->type) {
@@ -101,7 +102,8 @@ bool options_parse(GVariant *dict, const char *member, const OptionRow *rows, si
 		if (!row)
 			return refuse_unknown(key, member, rows, n_rows, error);
 		if (seen & (1ULL << (row - rows))) {
-			g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%s: given twice", key);
+			g_set_error(
+				error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.%s: is given twice", key);
 			return false;
 		}
 		seen |= 1ULL << (row - rows);

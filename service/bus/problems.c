@@ -4,13 +4,26 @@
 
 #include "bus/errors.h"
 
+/* What stands before the first colon, but for one in quotes. */
+static char *culprit_of(const char *text)
+{
+	const char *colon = strstr(text, ": ");
+	bool quoted = false;
+
+	for (const char *c = text; *c; c++) {
+		quoted ^= *c == '\'';
+		if (!quoted && g_str_has_prefix(c, ": "))
+			return g_strndup(text, (size_t)(c - text));
+	}
+	return colon ? g_strndup(text, (size_t)(colon - text)) : g_strdup("");
+}
+
 static int append_problem(sd_bus_message *reply, const GError *problem)
 {
-	const char *colon = strstr(problem->message, ": ");
-	g_autofree char *key =
-		colon ? g_strndup(problem->message, (size_t)(colon - problem->message)) : g_strdup("");
+	g_autofree char *text = error_to_text(problem);
+	g_autofree char *key = culprit_of(text);
 
-	return sd_bus_message_append(reply, "(sss)", key, error_to_dbus_name(problem), problem->message);
+	return sd_bus_message_append(reply, "(sss)", key, error_to_dbus_name(problem), text);
 }
 
 int problems_append(sd_bus_message *reply, const void *data)

@@ -5,6 +5,7 @@
 
 #include "bus/calls.h"
 #include "bus/variant.h"
+#include "util/text.h"
 
 static bool built(int r, const char *member, GError **error)
 {
@@ -22,12 +23,11 @@ static bool built(int r, const char *member, GError **error)
 bool read_get_vm(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_message *reply, GError **error)
 {
 	const char *name = NULL;
-	int r = sd_bus_message_read_basic(message, 's', &name);
 	const BusVm *bv;
 
 	assert_bus_thread(__func__);
-	if (r < 0)
-		return built(r, "GetVM", error);
+	if (!member_read_text(message, "name", &name, error))
+		return false;
 	bv = bus_vm_by_name(bus, name, error);
 	return bv && built(sd_bus_message_append(reply, "o", bv->path), "GetVM", error);
 }
@@ -58,7 +58,8 @@ bool read_get_vm_by_pid(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_m
 	if (search.pid != 0)
 		registry_foreach(bus->registry, look_for_pid, &search);
 	if (!search.found) {
-		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "process %u is no VM's QEMU", search.pid);
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "pid: process %u is no VM's QEMU", search.pid);
 		return false;
 	}
 	return built(sd_bus_message_append(reply, "o", search.found->path), "GetVMByPID", error);
@@ -167,7 +168,10 @@ bool read_get_events(Bus *bus, BusVm *none, sd_bus_message *message, sd_bus_mess
 	if (!member_read_options(message, "GetEvents", rows, G_N_ELEMENTS(rows), &vm, &dict, error))
 		return false;
 	if (vm && !bus_vm_by_path(bus, vm) && !history_knows(bus->history, vm)) {
-		g_set_error(error, VM_ERROR, VM_ERROR_UNKNOWN_OBJECT, "options.VM: %s is no VM", vm);
+		g_autofree char *quoted = text_quote(vm);
+
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_UNKNOWN_OBJECT, "options.VM: %s is no VM's object", quoted);
 		return false;
 	}
 	/* The gap stands before the events. */
@@ -197,7 +201,7 @@ bool read_get_config(Bus *bus, BusVm *bv, sd_bus_message *message, sd_bus_messag
 		return false;
 	if (running && !view->running_config) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_STATE,
-			"%s: it is %s, options.Running needs a QEMU", bus_vm_name(bv),
+			"options.Running: the VM '%s' is %s; this needs a QEMU", bus_vm_name(bv),
 			vm_state_to_string(view->state));
 		return false;
 	}

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 typedef enum RightsVerb {
-	RIGHTS_OPEN,   /* flags: open(2)'s. An fd */
+	RIGHTS_OPEN,   /* flags: open(2)'s. An fd. Without O_PATH and O_DIRECTORY a regular file or a block
+			  device: -EISDIR, -ENOTBLK */
 	RIGHTS_CREATE, /* a new file, mode 0600, for reading and writing; it must not be there. An fd */
 	RIGHTS_MOVE,   /* to `other`, which must not be there */
 	RIGHTS_REMOVE,

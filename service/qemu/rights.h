@@ -21,7 +21,8 @@ int rights_new(
 Rights *rights_free(Rights *rights);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Rights, rights_free)
 
-/* open(2): close-on-exec, not blocking on a FIFO, no controlling terminal. The fd or a negative errno. */
+/* open(2): close-on-exec, no controlling terminal; without O_PATH and O_DIRECTORY only a regular file or a
+ * block device is opened (-EISDIR, -ENOTBLK). The fd or a negative errno. */
 int rights_open(Rights *rights, const char *path, int flags);
 /* A new file (mode 0600), for reading and writing; -EEXIST: there is something. The fd or a negative errno.
  */

@@ -9,6 +9,7 @@
 
 #include "qmp/wire.h"
 #include "util/json.h"
+#include "util/text.h"
 
 #define CALLER_COMMAND_MAX (256U * 1024)
 
@@ -159,32 +160,34 @@ static const struct {
 } member_table[] = {
 	{"execute", NULL, offsetof(CallerCommand, execute)},
 	{"arguments", NULL, offsetof(CallerCommand, arguments)},
-	{"id", "id: not allowed, Roost gives commands their ids", 0},
-	{"exec-oob", "exec-oob: not allowed, commands are executed in order", 0},
+	{"id", "not allowed, Roost gives commands their ids", 0},
+	{"exec-oob", "not allowed, commands are executed in order", 0},
 };
 
 static void take_member(const JsonSlice *member, void *user)
 {
 	CallerCommand *command = user;
-	g_autofree char *key = NULL;
+	g_autofree char *key = NULL, *shown = NULL;
 
 	if (command->complaint)
 		return;
-	key = g_utf8_make_valid(member->key, (gssize)MIN(member->key_size, 64));
+	key = g_strndup(member->key, member->key_size);
 	for (size_t i = 0; i < G_N_ELEMENTS(member_table); i++) {
 		JsonSlice *slot = (JsonSlice *)((char *)command + member_table[i].offset);
 
 		if (strcmp(key, member_table[i].key) != 0)
 			continue;
 		if (member_table[i].complaint)
-			command->complaint = g_strdup(member_table[i].complaint);
+			command->complaint =
+				g_strdup_printf("command.%s: %s", key, member_table[i].complaint);
 		else if (slot->value)
-			command->complaint = g_strdup_printf("%s: given twice", key);
+			command->complaint = g_strdup_printf("command.%s: is given twice", key);
 		else
 			*slot = *member;
 		return;
 	}
-	command->complaint = g_strdup_printf("%s: unknown member of a QMP command", key);
+	shown = text_key(key);
+	command->complaint = g_strdup_printf("command.%s: unknown member of a QMP command", shown);
 }
 
 static char *check_text(const char *json, size_t size, CallerCommand *command)
@@ -192,20 +195,21 @@ static char *check_text(const char *json, size_t size, CallerCommand *command)
 	int r;
 
 	if (size > CALLER_COMMAND_MAX)
-		return g_strdup_printf("command: over %u bytes", CALLER_COMMAND_MAX);
+		return g_strdup_printf(
+			"command: has %zu bytes, at most %u are allowed", size, CALLER_COMMAND_MAX);
 	r = json_scan(json, size, QMP_DEPTH_MAX, take_member, command);
 	if (r == -E2BIG)
-		return g_strdup_printf("command: nested deeper than %d levels", QMP_DEPTH_MAX);
+		return g_strdup_printf("command: is nested deeper than %d levels", QMP_DEPTH_MAX);
 	if (r < 0)
-		return g_strdup("command: not a JSON object");
+		return g_strdup("command: is not a JSON object");
 	if (command->complaint)
 		return g_steal_pointer(&command->complaint);
 	if (!command->execute.value)
-		return g_strdup("execute: missing");
+		return g_strdup("command.execute: is required");
 	if (command->execute.value[0] != '"' || command->execute.value_size <= 2)
-		return g_strdup("execute: not the name of a command");
+		return g_strdup("command.execute: is not the name of a command");
 	if (command->arguments.value && command->arguments.value[0] != '{')
-		return g_strdup("arguments: not an object");
+		return g_strdup("command.arguments: is not an object");
 	return NULL;
 }
 

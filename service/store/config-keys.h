@@ -102,7 +102,3 @@ const char *config_console_prefix(const void *element);
 void config_list_name_rest(const ConfigList *list, VmConfig *config);
 /* Addresses for those that were given none. config->uuid is set. */
 void config_nics_address_rest(VmConfig *config);
-
-/* Text from outside for a message: in quotes, cut at 64 bytes, control characters escaped. The caller frees.
- */
-char *config_quote(const char *text);

@@ -52,13 +52,12 @@ static const char *suggest(const ConfigTable *table, const char *name)
 static int complain_unknown(const ConfigReader *reader, const char *name)
 {
 	const char *suggestion = suggest(reader->table, name);
-	g_autofree char *quoted = config_quote(name);
-	g_autofree char *bare = g_strndup(quoted + 1, strlen(quoted) - 2);
+	g_autofree char *shown = text_key(name);
 
 	if (suggestion)
 		return config_reader_complain(
-			reader, -EINVAL, bare, "unknown key; did you mean '%s'?", suggestion);
-	return config_reader_complain(reader, -EINVAL, bare, "unknown key");
+			reader, -EINVAL, shown, "unknown key; did you mean '%s'?", suggestion);
+	return config_reader_complain(reader, -EINVAL, shown, "unknown key");
 }
 
 int vm_config_check_key(const char *key, char **ret_complaint)
@@ -119,6 +118,13 @@ static int read_list(const ConfigReader *reader, const char *name, const ConfigL
 }
 
 /* ---- one dict ---- */
+static int complain_type(const ConfigReader *reader, const char *key, GVariant *value, const char *wanted)
+{
+	g_autofree char *given = text_quote(g_variant_get_type_string(value));
+
+	return config_reader_complain(reader, -EINVAL, key, "has type %s, needs '%s'", given, wanted);
+}
+
 static int read_entry(ConfigReader *reader, const char *name, GVariant *value, void *object)
 {
 	const ConfigKey *key = config_table_find(reader->table, name);
@@ -135,8 +141,7 @@ static int read_entry(ConfigReader *reader, const char *name, GVariant *value, v
 	if (!key->signature)
 		return config_reader_complain(reader, -EOPNOTSUPP, name, "not supported by this version yet");
 	if (!g_variant_is_of_type(value, G_VARIANT_TYPE(key->signature)))
-		return config_reader_complain(reader, -EINVAL, name, "has type '%.32s', needs '%s'",
-			g_variant_get_type_string(value), key->signature);
+		return complain_type(reader, name, value, key->signature);
 	if (key->list)
 		return read_list(reader, name, key->list, value, object);
 	r = key->set(key, object, value, &problem);
@@ -212,8 +217,7 @@ int vm_config_new_from_variant(GVariant *dict, VmConfig **ret_config, char **ret
 	int r;
 
 	if (!g_variant_is_of_type(dict, G_VARIANT_TYPE_VARDICT))
-		return config_reader_complain(&reader, -EINVAL, "config", "has type '%.32s', needs 'a{sv}'",
-			g_variant_get_type_string(dict));
+		return complain_type(&reader, "config", dict, "a{sv}");
 	r = check_size(g_variant_get_size(dict), ret_complaint);
 	if (r < 0)
 		return r;

@@ -9,26 +9,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#define QUOTE_MAX               64
+#include "util/text.h"
+
 #define KERNEL_COMMAND_LINE_MAX 2047 /* what x86 kernels take (COMMAND_LINE_SIZE) */
 #define MAC_LENGTH              17
-
-char *config_quote(const char *text)
-{
-	GString *quoted = g_string_new("'");
-
-	for (const char *p = text; *p; p = g_utf8_next_char(p)) {
-		if (p - text >= QUOTE_MAX) {
-			g_string_append(quoted, "...");
-			break;
-		}
-		if (g_unichar_iscntrl(g_utf8_get_char(p)))
-			g_string_append_printf(quoted, "\\x%02x", (unsigned)g_utf8_get_char(p));
-		else
-			g_string_append_unichar(quoted, g_utf8_get_char(p));
-	}
-	return g_string_free(g_string_append_c(quoted, '\''), FALSE);
-}
 
 G_GNUC_PRINTF(2, 3) static int problem(char **ret_problem, const char *format, ...)
 {
@@ -81,7 +65,7 @@ int config_check_path(const char *text, char **ret_problem)
 	if (has_control_character(text))
 		return problem(ret_problem, "has a control character");
 	if (*text != '/') {
-		g_autofree char *quoted = config_quote(text);
+		g_autofree char *quoted = text_quote(text);
 
 		return problem(ret_problem, "%s is not an absolute path", quoted);
 	}
@@ -114,7 +98,7 @@ bool vm_cpu_model_is_valid(const char *name)
 int config_check_cpu_model(const char *text, char **ret_problem)
 {
 	if (!vm_cpu_model_is_valid(text)) {
-		g_autofree char *quoted = config_quote(text);
+		g_autofree char *quoted = text_quote(text);
 
 		return problem(ret_problem,
 			"%s must be of at most %d letters, digits, '.', '_' and '-', the first a letter or "
@@ -132,7 +116,7 @@ int config_check_serial(const char *text, char **ret_problem)
 	for (size_t i = 0; good && i < length; i++)
 		good = g_ascii_isalnum(text[i]) || strchr("._-", text[i]);
 	if (!good) {
-		g_autofree char *quoted = config_quote(text);
+		g_autofree char *quoted = text_quote(text);
 
 		return problem(ret_problem, "%s must be of at most %d letters, digits, '.', '_' and '-'",
 			quoted, VM_DISK_SERIAL_MAX);
@@ -148,7 +132,7 @@ int config_check_device_name(const char *text, char **ret_problem)
 	for (size_t i = 1; good && i < length; i++)
 		good = g_ascii_isalnum(text[i]) || strchr("_-", text[i]);
 	if (!good) {
-		g_autofree char *quoted = config_quote(text);
+		g_autofree char *quoted = text_quote(text);
 
 		return problem(ret_problem,
 			"%s must be of 1 to %u letters, digits, '_' and '-', the first a letter", quoted,
@@ -183,7 +167,7 @@ int config_set_uuid(const ConfigKey *key, void *object, GVariant *value, char **
 	char uuid[37];
 
 	if (!vm_uuid_normalize(text, uuid)) {
-		g_autofree char *quoted = config_quote(text);
+		g_autofree char *quoted = text_quote(text);
 
 		return problem(
 			ret_problem, "%s is not a UUID (32 hex digits, or 8-4-4-4-12 of them)", quoted);
@@ -195,7 +179,7 @@ int config_set_uuid(const ConfigKey *key, void *object, GVariant *value, char **
 int config_set_mac(const ConfigKey *key, void *object, GVariant *value, char **ret_problem)
 {
 	const char *text = g_variant_get_string(value, NULL);
-	g_autofree char *quoted = config_quote(text);
+	g_autofree char *quoted = text_quote(text);
 	bool good = strlen(text) == MAC_LENGTH;
 
 	for (unsigned i = 0; good && i < MAC_LENGTH; i++)
@@ -295,7 +279,7 @@ int config_set_size(const ConfigKey *key, void *object, GVariant *value, char **
 
 static int check_pair(const char *key, const char *value, char **ret_problem)
 {
-	g_autofree char *quoted = config_quote(key);
+	g_autofree char *quoted = text_quote(key);
 	size_t length = strlen(value);
 
 	if (*key == '\0' || strlen(key) > VM_METADATA_KEY_MAX || has_control_character(key))
@@ -322,7 +306,7 @@ int config_set_pairs(const ConfigKey *key, void *object, GVariant *value, char *
 		int r;
 
 		g_variant_get_child(value, i, "{&s&s}", &name, &text);
-		quoted = config_quote(name);
+		quoted = text_quote(name);
 		r = check_pair(name, text, ret_problem);
 		if (r < 0)
 			return r;
@@ -379,7 +363,7 @@ GVariant *config_get_strings(const ConfigKey *key, const void *object)
 
 static int refuse_word(const ConfigWords *words, const char *text, char **ret_problem)
 {
-	g_autofree char *quoted = config_quote(text);
+	g_autofree char *quoted = text_quote(text);
 	/* "" is none of what there is. */
 	const char *const *first = words->words + (words->open_ended && **words->words == '\0');
 	g_autofree char *list = g_strjoinv("', '", (char **)first);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "util/text.h"
+
 /* ---- enumerations ---- */
 const char *config_words_to_string(const ConfigWords *words, unsigned value)
 {
@@ -207,7 +209,7 @@ bool vm_uuid_normalize(const char *text, char ret_uuid[static 37])
 
 bool vm_name_is_valid(const char *name, char **ret_complaint)
 {
-	g_autofree char *quoted = config_quote(name);
+	g_autofree char *quoted = text_quote(name);
 	size_t length = strlen(name);
 	char uuid[37];
 

@@ -10,6 +10,7 @@
 
 #include "store/config-keys.h"
 #include "util/json.h"
+#include "util/text.h"
 
 #define DEFINITION_DEPTH_MAX 8
 
@@ -148,7 +149,7 @@ static int read_config(JsonNode *node, VmConfig **ret_config, char **ret_complai
 	}
 	dict = g_variant_ref_sink(object_to_dict(json_node_get_object(node), &config_vm_table, &null_key));
 	if (null_key) {
-		g_autofree char *quoted = config_quote(null_key);
+		g_autofree char *quoted = text_quote(null_key);
 
 		*ret_complaint = g_strdup_printf("Config: %s is null", quoted);
 		return -EINVAL;
@@ -210,7 +211,7 @@ static int read_members(JsonObject *object, Definition *ret, char **ret_complain
 	json_object_iter_init_ordered(&iter, object);
 	while (json_object_iter_next_ordered(&iter, &name, NULL))
 		if (!g_strv_contains(known, name)) {
-			g_autofree char *quoted = config_quote(name);
+			g_autofree char *quoted = text_quote(name);
 
 			*ret_complaint = g_strdup_printf("%s: unknown member", quoted);
 			return -EINVAL;

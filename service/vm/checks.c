@@ -9,6 +9,7 @@
 #include "qemu/image.h"
 #include "qemu/support.h"
 #include "util/fd.h"
+#include "util/text.h"
 #include "vm/files.h"
 
 void start_facts_clear(StartFacts *facts)
@@ -45,19 +46,22 @@ static void G_GNUC_PRINTF(3, 4) add(GPtrArray *problems, VmError code, const cha
 
 static void check_file(Rights *rights, const char *key, const char *path, int *ret_fd, GPtrArray *problems)
 {
+	g_autofree char *shown = text_path(path);
 	struct stat st;
 
 	if (path[0] == '\0')
 		return;
 	*ret_fd = rights_open(rights, path, O_RDONLY);
-	if (*ret_fd < 0)
-		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(-*ret_fd));
+	if (*ret_fd == -EISDIR || *ret_fd == -ENOTBLK)
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, shown);
+	else if (*ret_fd < 0)
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, shown, g_strerror(-*ret_fd));
 	else if (fstat(*ret_fd, &st) < 0)
-		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, path, g_strerror(errno));
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: %s", key, shown, g_strerror(errno));
 	else if (!S_ISREG(st.st_mode))
-		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, path);
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is no regular file", key, shown);
 	else if (st.st_size == 0)
-		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is empty", key, path);
+		add(problems, VM_ERROR_STORAGE_FAILED, "%s: %s: is empty", key, shown);
 }
 
 static void check_memory(const VmConfig *config, GPtrArray *problems)
@@ -104,11 +108,11 @@ static void check_firmware(const VmConfig *config, GPtrArray *problems)
 static void check_new_image(Rights *rights, const VmConfig *config, unsigned index, GPtrArray *problems)
 {
 	const char *path = config->disks[index].path;
-	g_autofree char *folder = g_path_get_dirname(path);
+	g_autofree char *folder = g_path_get_dirname(path), *shown = text_path(path);
 	int r = rights_access(rights, folder, W_OK | X_OK);
 
 	if (r < 0)
-		add(problems, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: can't be made: %s", index, path,
+		add(problems, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: can't be made: %s", index, shown,
 			g_strerror(-r));
 	if (access(qemu_image_tool(), X_OK) < 0)
 		add(problems, VM_ERROR_NOT_SUPPORTED, "Disks[%u].Size: %s: %s", index, qemu_image_tool(),

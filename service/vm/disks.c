@@ -7,6 +7,7 @@
 
 #include "qemu/image-header.h"
 #include "util/fd.h"
+#include "util/text.h"
 
 #define CHAIN_MAX 32U /* images of one disk */
 
@@ -29,17 +30,17 @@ typedef struct Place {
 G_GNUC_PRINTF(4, 5)
 static bool fail(GError **error, const Place *place, VmError code, const char *format, ...)
 {
-	g_autofree char *text = NULL;
+	g_autofree char *top = text_path(place->top), *path = text_path(place->path), *text = NULL;
 	va_list args;
 
 	va_start(args, format);
 	text = g_strdup_vprintf(format, args);
 	va_end(args);
 	if (place->layer == 0)
-		g_set_error(error, VM_ERROR, code, "Disks[%u].Path: %s: %s", place->disk, place->path, text);
+		g_set_error(error, VM_ERROR, code, "Disks[%u].Path: %s: %s", place->disk, path, text);
 	else
 		g_set_error(error, VM_ERROR, code, "Disks[%u].Path: %s: %s, which it is based on: %s",
-			place->disk, place->top, place->path, text);
+			place->disk, top, path, text);
 	return false;
 }
 
@@ -63,12 +64,12 @@ static bool add_layer(
 	if (is_own_view(place->path))
 		return fail(error, place, VM_ERROR_STORAGE_FAILED, "is another file for each process");
 	fd = rights_open(rights, place->path, write ? O_RDWR : O_RDONLY);
+	if (fd == -EISDIR || fd == -ENOTBLK)
+		return fail(error, place, VM_ERROR_STORAGE_FAILED, "is neither a file nor a block device");
 	if (fd < 0)
 		return fail(error, place, VM_ERROR_STORAGE_FAILED, "%s", g_strerror(-fd));
 	if (fstat(fd, &st) < 0)
 		return fail(error, place, VM_ERROR_STORAGE_FAILED, "%s", g_strerror(errno));
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return fail(error, place, VM_ERROR_STORAGE_FAILED, "is neither a file nor a block device");
 	images->layers = g_renew(QemuLayer, images->layers, images->n_layers + 1);
 	images->claims = g_renew(Claim, images->claims, images->n_layers + 1);
 	images->layers[images->n_layers] =
@@ -178,11 +179,12 @@ static void set_conflict(
 {
 	unsigned disk = wanted->disk_of[index];
 	const char *what = wanted->layer_of[index] == 0 ? "is" : "an image that it is based on is";
+	g_autofree char *shown = text_path(config->disks[disk].path);
 	g_autofree char *whose = holder[0] == '\0' ? g_strdup("the image of another disk of this VM, too")
 						   : g_strdup_printf("in use by the VM '%s'", holder);
 
-	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: %s %s", disk,
-		config->disks[disk].path, what, whose);
+	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "Disks[%u].Path: %s: %s %s", disk, shown, what,
+		whose);
 }
 
 bool vm_disks_claim(Vm *vm, const VmConfig *config, const DiskImages *images, uint64_t owner, GError **error)

@@ -16,6 +16,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "vm/disks.h"
 #include "vm/link.h"
 
@@ -67,16 +68,17 @@ int vm_files_remove_runtime(Vm *vm)
 }
 
 /* ---- images ---- */
-G_GNUC_PRINTF(4, 5)
-static bool fail(GError **error, VmError code, unsigned index, const char *format, ...)
+G_GNUC_PRINTF(5, 6)
+static bool fail(
+	GError **error, VmError code, const DiskConfig *disk, unsigned index, const char *format, ...)
 {
-	g_autofree char *text = NULL;
+	g_autofree char *shown = text_path(disk->path), *text = NULL;
 	va_list args;
 
 	va_start(args, format);
 	text = g_strdup_vprintf(format, args);
 	va_end(args);
-	g_set_error(error, VM_ERROR, code, "Disks[%u].Path: %s", index, text);
+	g_set_error(error, VM_ERROR, code, "Disks[%u].Path: %s: %s", index, shown, text);
 	return false;
 }
 
@@ -91,22 +93,22 @@ static bool fill_image(Vm *vm, Rights *rights, const DiskConfig *disk, unsigned 
 	r = qemu_image_create(
 		fd, disk->format, disk->size, engine_scaled_usec(vm->engine, IMAGE_USEC), &complaint);
 	if (r < 0)
-		return fail(error, r == -ENOENT ? VM_ERROR_NOT_SUPPORTED : VM_ERROR_STORAGE_FAILED, index,
-			"%s: can't be made: %s", disk->path, complaint);
+		return fail(error, r == -ENOENT ? VM_ERROR_NOT_SUPPORTED : VM_ERROR_STORAGE_FAILED, disk,
+			index, "can't be made: %s", complaint);
 	if (folder_fd < 0 || fsync(fd) < 0)
-		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: can't be made: %s", disk->path,
+		return fail(error, VM_ERROR_STORAGE_FAILED, disk, index, "can't be made: %s",
 			g_strerror(folder_fd < 0 ? -folder_fd : errno));
 	/* What Undefine removes; a transient VM's stays. */
 	r = vm->persistent ? state_dir_record_image(vm->engine->options.state_dir, vm->uuid, disk->path, fd)
 			   : 0;
 	if (r < 0)
-		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: that it is made can't be stored: %s",
-			disk->path, g_strerror(-r));
+		return fail(error, VM_ERROR_STORAGE_FAILED, disk, index,
+			"that it is made can't be stored: %s", g_strerror(-r));
 	r = rights_move(rights, temporary, disk->path);
 	if (r == -EEXIST)
 		return true;
 	if (r < 0 || fsync(folder_fd) < 0)
-		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: can't be made: %s", disk->path,
+		return fail(error, VM_ERROR_STORAGE_FAILED, disk, index, "can't be made: %s",
 			g_strerror(r < 0 ? -r : errno));
 	return true;
 }
@@ -120,8 +122,8 @@ static bool make_image(Vm *vm, Rights *rights, const DiskConfig *disk, unsigned 
 	bool ok;
 
 	if (fd < 0)
-		return fail(error, VM_ERROR_STORAGE_FAILED, index, "%s: can't be made: %s", disk->path,
-			g_strerror(-fd));
+		return fail(
+			error, VM_ERROR_STORAGE_FAILED, disk, index, "can't be made: %s", g_strerror(-fd));
 	ok = fill_image(vm, rights, disk, index, fd, temporary, folder, error);
 	/* It is gone already when all went well. */
 	rights_remove(rights, temporary);

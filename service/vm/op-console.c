@@ -5,12 +5,14 @@
 #include <sys/socket.h>
 
 #include "util/fd.h"
+#include "util/text.h"
 #include "vm/console.h"
 #include "vm/operation.h"
 
 static bool find_console(Operation *op, const VmConfig *config, unsigned *ret_index, GError **error)
 {
 	const char *name = op->args.open_console.console;
+	g_autofree char *quoted = text_quote(name);
 
 	for (unsigned i = 0; i < config->n_consoles; i++)
 		if (name[0] == '\0' || strcmp(config->consoles[i].name, name) == 0) {
@@ -21,8 +23,8 @@ static bool find_console(Operation *op, const VmConfig *config, unsigned *ret_in
 		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_DEVICE,
 			"OpenConsole: the VM '%s' has no console", config->name);
 	else
-		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_DEVICE,
-			"OpenConsole: the VM '%s' has no console '%.64s'", config->name, name);
+		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_DEVICE, "name: the VM '%s' has no console %s",
+			config->name, quoted);
 	return false;
 }
 

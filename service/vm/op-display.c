@@ -14,6 +14,7 @@
 
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/text.h"
 #include "vm/operation.h"
 
 #define KEYS_MAX       16
@@ -48,9 +49,11 @@ static bool run_open_display(Operation *op, GError **error) REQUIRES(op->vm->loc
 	if (!needs_display(op, error))
 		return false;
 	if (kind[0] != '\0' && strcmp(kind, vm_display_to_string(op->vm->running_config->display)) != 0) {
+		g_autofree char *quoted = text_quote(kind);
+
 		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_DEVICE,
-			"OpenDisplay: the VM '%s' has no display '%.32s', it has %s", op->vm->config->name,
-			kind, vm_display_to_string(op->vm->running_config->display));
+			"kind: the VM '%s' has no display %s, it has '%s'", op->vm->config->name, quoted,
+			vm_display_to_string(op->vm->running_config->display));
 		return false;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
@@ -117,16 +120,18 @@ static bool run_screenshot(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	int64_t set;
 
 	if (strcmp(format, "png") != 0 && strcmp(format, "ppm") != 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-			"Screenshot: format: must be png or ppm, not '%.32s'", format);
+		g_autofree char *quoted = text_quote(format);
+
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "format: %s is not one of 'png', 'ppm'",
+			quoted);
 		return false;
 	}
 	if (!needs_display(op, error))
 		return false;
 	if (op->args.screenshot.head != 0) {
 		g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_DEVICE,
-			"options.Head: %u: the VM '%s' has one head, 0", op->args.screenshot.head,
-			op->vm->config->name);
+			"options.Head: the VM '%s' has no head %u, only 0", op->vm->config->name,
+			op->args.screenshot.head);
 		return false;
 	}
 	if (!make_image(&image, &writer, error) ||
@@ -159,6 +164,15 @@ static void clear_screenshot(OperationArgs *args)
 }
 
 /* ---- SendKeys ---- */
+/* Which names there are is QEMU's to say. */
+static bool is_key(const char *key)
+{
+	size_t length = strlen(key);
+
+	return length > 0 && length <= KEY_LENGTH_MAX &&
+	       strspn(key, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == length;
+}
+
 static bool check_keys(Operation *op, GError **error)
 {
 	char **keys = op->args.send_keys.keys;
@@ -166,18 +180,22 @@ static bool check_keys(Operation *op, GError **error)
 
 	if (n == 0 || n > KEYS_MAX) {
 		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-			"keys: %u, must be 1 to %u that are pressed together", n, KEYS_MAX);
+			"keys: has %u entries, must have 1 to %u, which are pressed together", n, KEYS_MAX);
 		return false;
 	}
 	for (unsigned i = 0; i < n; i++)
-		if (keys[i][0] == '\0' || strlen(keys[i]) > KEY_LENGTH_MAX) {
+		if (!is_key(keys[i])) {
+			g_autofree char *quoted = text_quote(keys[i]);
+
 			g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
-				"keys[%u]: '%.32s' is no key (QEMU's names: a, ret, ctrl, f1...)", i,
-				keys[i]);
+				"keys[%u]: %s is no key (QEMU's names: a, ret, ctrl, f1...)", i, quoted);
 			return false;
 		}
 	if (op->args.send_keys.hold_usec > HOLD_MAX_USEC) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.HoldTime: is more than 10 s");
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+			"options.HoldTime: %" G_GUINT64_FORMAT
+			" is more than %llu (10 s; the unit is microseconds)",
+			op->args.send_keys.hold_usec, (unsigned long long)HOLD_MAX_USEC);
 		return false;
 	}
 	return true;

@@ -89,7 +89,10 @@ static bool run_shutdown(Operation *op, GError **error) REQUIRES(op->vm->lock)
 							      : op->vm->config->shutdown_timeout_usec;
 
 	if (timeout_usec > VM_SHUTDOWN_TIMEOUT_MAX_USEC) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "options.Timeout: is more than a year");
+		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS,
+			"options.Timeout: %" G_GUINT64_FORMAT
+			" is more than %llu (a year; the unit is microseconds)",
+			timeout_usec, VM_SHUTDOWN_TIMEOUT_MAX_USEC);
 		return false;
 	}
 	return press_power_button(op, false, op->args.shutdown.force, timeout_usec, error);

@@ -21,7 +21,7 @@ static bool run_execute_qmp(Operation *op, GError **error) REQUIRES(op->vm->lock
 	bool done;
 
 	if (qmp_command_format_json(op->args.execute_qmp.command, id, &line, &name, &complaint) < 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_INVALID_ARGS, "ExecuteQMP: %s", complaint);
+		g_set_error_literal(error, VM_ERROR, VM_ERROR_INVALID_ARGS, complaint);
 		return false;
 	}
 	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING) {

@@ -2,6 +2,7 @@
  * contracts. */
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/text.h"
 #include "vm/operation.h"
 
 static void cancelled(Operation *op, GError **error)
@@ -46,6 +47,8 @@ static void set_closed_error(Operation *op, GError **error)
 static void set_wait_error(Operation *op, WaitResult result, const char *command, GError **error)
 	REQUIRES(op->vm->lock)
 {
+	g_autofree char *quoted = text_quote(command);
+
 	switch (result) {
 	case WAIT_OK:
 		g_assert_not_reached();
@@ -70,8 +73,7 @@ static void set_wait_error(Operation *op, WaitResult result, const char *command
 		break;
 	case WAIT_TIMEOUT:
 		g_set_error(error, VM_ERROR, VM_ERROR_TIMEOUT,
-			"%s: QEMU did not answer '%s' in time; it may still do it", op->type->member,
-			command);
+			"%s: QEMU did not answer %s in time; it may still do it", op->type->member, quoted);
 		break;
 	}
 }
@@ -93,8 +95,10 @@ static bool run_waiter(Operation *op, Waiter *waiter, const char *line, const ch
 		return false;
 	}
 	if (reply->failed) {
-		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: QEMU refuses '%s': %s",
-			op->type->member, command,
+		g_autofree char *quoted = text_quote(command);
+
+		g_set_error(error, VM_ERROR, VM_ERROR_QEMU_FAILED, "%s: QEMU refuses %s: %s",
+			op->type->member, quoted,
 			reply->error_desc[0] != '\0' ? reply->error_desc : reply->error_class);
 		return false;
 	}

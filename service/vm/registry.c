@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "util/text.h"
+
 struct Registry {
 	GHashTable *by_uuid; /* bus: dashed UUID -> Row (owned) */
 	GHashTable *by_name; /* bus: name -> Row (borrowed) */
@@ -57,7 +59,8 @@ bool registry_is_free(Registry *registry, const char *name, const char *uuid, GE
 	}
 	row = uuid ? g_hash_table_lookup(registry->by_uuid, uuid) : NULL;
 	if (row) {
-		g_set_error(error, VM_ERROR, VM_ERROR_VM_EXISTS, "UUID: %s is the VM '%s'", uuid, row->name);
+		g_set_error(error, VM_ERROR, VM_ERROR_VM_EXISTS, "UUID: %s is that of the VM '%s'", uuid,
+			row->name);
 		return false;
 	}
 	return true;
@@ -181,12 +184,12 @@ static bool is_near(const char *text, const char *name)
 static void no_such_vm(Registry *registry, const char *text, GError **error)
 {
 	const char *near = NULL;
-	g_autofree char *valid = g_utf8_make_valid(text, (gssize)MIN(strlen(text), VM_NAME_MAX));
+	g_autofree char *quoted = text_quote(text);
 
 	for (GList *link = registry->visible.head; link && !near; link = link->next)
 		if (is_near(text, ((Row *)link->data)->name))
 			near = ((Row *)link->data)->name;
-	g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "there is no VM '%s'%s%s%s", valid,
+	g_set_error(error, VM_ERROR, VM_ERROR_NO_SUCH_VM, "name: there is no VM %s%s%s%s", quoted,
 		near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 

@@ -174,6 +174,21 @@ guint32 client_send_quietly(
 	return send_call(client, path, interface, member, args, G_DBUS_MESSAGE_FLAGS_NO_REPLY_EXPECTED);
 }
 
+guint32 client_send_with_fds(Client *client, const char *path, const char *interface, const char *member,
+	GVariant *args, GUnixFDList *fds)
+{
+	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(NAME, path, interface, member);
+	g_autoptr(GError) error = NULL;
+	guint32 serial;
+
+	g_dbus_message_set_body(call, args);
+	g_dbus_message_set_unix_fd_list(call, fds);
+	g_dbus_connection_send_message(
+		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
+	g_assert_no_error(error);
+	return serial;
+}
+
 static bool is_reply(GDBusMessage *message, const void *serial)
 {
 	return g_dbus_message_get_reply_serial(message) == *(const guint32 *)serial;

@@ -37,6 +37,9 @@ guint32 client_send(
 /* The same, without wanting a reply. */
 guint32 client_send_quietly(
 	Client *client, const char *path, const char *interface, const char *member, GVariant *args);
+/* The same, with file descriptors along; they stay the caller's. */
+guint32 client_send_with_fds(Client *client, const char *path, const char *interface, const char *member,
+	GVariant *args, GUnixFDList *fds);
 /* Waits for the reply; its position in the list. */
 gsize client_await_reply(Client *client, guint32 serial);
 /* The message at a position; borrowed. */

@@ -165,7 +165,7 @@ static void test_by_pid(void)
 	g_variant_get(found, "(&o)", &path);
 	g_assert_cmpstr(path, ==, web);
 	client_refused(f->client, PATH, MANAGER, "GetVMByPID", g_variant_new("(u)", getpid()),
-		ROOST_ERROR("NoSuchVM"), "process * is no VM's QEMU");
+		ROOST_ERROR("NoSuchVM"), "pid: process * is no VM's QEMU");
 }
 
 static void test_nmi(void)

@@ -47,17 +47,16 @@ static void test_refused(void)
 	static const struct {
 		const char *command, *error, *glob;
 	} cases[] = {
-		{"", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *"},
-		{"query-status", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *"},
-		{"[]", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *"},
-		{"{}", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *execute*"},
-		{"{\"execute\": 5}", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *execute*"},
-		{"{\"execute\": \"stop\", \"id\": 5}", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *id*"},
+		{"", DBUS_ERROR("InvalidArgs"), "command: *"},
+		{"query-status", DBUS_ERROR("InvalidArgs"), "command: *"},
+		{"[]", DBUS_ERROR("InvalidArgs"), "command: *"},
+		{"{}", DBUS_ERROR("InvalidArgs"), "command.execute: *"},
+		{"{\"execute\": 5}", DBUS_ERROR("InvalidArgs"), "command.execute: *"},
+		{"{\"execute\": \"stop\", \"id\": 5}", DBUS_ERROR("InvalidArgs"), "command.id: *"},
 		{"{\"execute\": \"stop\", \"arguments\": 5}", DBUS_ERROR("InvalidArgs"),
-			"ExecuteQMP: *arguments*"},
-		{"{\"execute\": \"stop\"} {\"execute\": \"quit\"}", DBUS_ERROR("InvalidArgs"),
-			"ExecuteQMP: *"},
-		{"{\"exec-oob\": \"stop\"}", DBUS_ERROR("InvalidArgs"), "ExecuteQMP: *exec-oob*"},
+			"command.arguments: *"},
+		{"{\"execute\": \"stop\"} {\"execute\": \"quit\"}", DBUS_ERROR("InvalidArgs"), "command: *"},
+		{"{\"exec-oob\": \"stop\"}", DBUS_ERROR("InvalidArgs"), "command.exec-oob: *"},
 		{"{\"execute\": \"no-such-command\"}", ROOST_ERROR("QemuFailed"), "*no-such-command*"},
 	};
 	g_autoptr(Fixture) f = fixture_new(NULL);
@@ -71,7 +70,7 @@ static void test_refused(void)
 			cases[i].error, cases[i].glob);
 	deeper = g_strdup_printf("{\"execute\": \"stop\", \"arguments\": {\"a\": %s", deep);
 	client_refused(c, web, VM, "ExecuteQMP", g_variant_new("(s)", deeper), DBUS_ERROR("InvalidArgs"),
-		"ExecuteQMP: *");
+		"command: *");
 	client_assert_property(c, web, "State", "'running'");
 }
 

@@ -138,7 +138,7 @@ static void test_cancel(void)
 	client_await(c, mark, web, "PropertiesChanged", "*'QueuedOperations': <uint32 1>*");
 	/* The one that waits is not the current one. */
 	client_refused(c, web, VM, "CancelOperation", g_variant_new("(t)", id + 1),
-		ROOST_ERROR("InvalidState"), "web: *");
+		ROOST_ERROR("InvalidState"), "id: *");
 	mark = client_mark(c);
 	client_do(c, web, VM, "CancelOperation", g_variant_new("(t)", id));
 	client_expect_error(c, pause, ROOST_ERROR("Cancelled"), "Pause: *");

@@ -124,9 +124,9 @@ static void test_wrong_state(void)
 	client_refused(c, web, VM, "Start", fixture_no_options(), ROOST_ERROR("InvalidState"),
 		"Start: *web*is running*");
 	client_refused(c, web, VM, "CancelOperation", g_variant_new("(t)", (guint64)0),
-		ROOST_ERROR("InvalidState"), "web: there is no current operation");
+		ROOST_ERROR("InvalidState"), "id: the VM 'web' has no current operation");
 	client_refused(c, web, VM, "CancelOperation", g_variant_new("(t)", (guint64)12345),
-		ROOST_ERROR("InvalidState"), "web: operation 12345 is not the current one");
+		ROOST_ERROR("InvalidState"), "id: 12345 is not the current operation of the VM 'web'");
 }
 
 static void test_reboot(void)

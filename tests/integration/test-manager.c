@@ -79,13 +79,13 @@ static void test_find(void)
 	find(c, "0A2E10CE-E319-43DD-9E24-5A015F250FDD", web);
 	find(c, "0a2e10cee31943dd9e245a015f250fdd", web);
 	client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", "wab"), ROOST_ERROR("NoSuchVM"),
-		"there is no VM 'wab'; did you mean 'web'?");
+		"name: there is no VM 'wab'; did you mean 'web'?");
 	client_refused(c, PATH, MANAGER, "GetVM", g_variant_new("(s)", ""), ROOST_ERROR("NoSuchVM"), "*");
 	client_refused(c, PATH, MANAGER, "StartVM",
 		g_variant_new("(s@a{sv})", "none", g_variant_new_array(G_VARIANT_TYPE("{sv}"), NULL, 0)),
-		ROOST_ERROR("NoSuchVM"), "there is no VM 'none'");
+		ROOST_ERROR("NoSuchVM"), "name: there is no VM 'none'");
 	client_refused(c, PATH, MANAGER, "KillVM", g_variant_new("(s)", "none"), ROOST_ERROR("NoSuchVM"),
-		"there is no VM 'none'");
+		"name: there is no VM 'none'");
 
 	list = client_call(c, PATH, MANAGER, "ListVMs", NULL);
 	listed = g_variant_print(list, FALSE);
@@ -204,7 +204,7 @@ static void test_get_config(void)
 	g_assert_true(
 		g_pattern_match_simple("*'Name': <'web'>*'VCPUs': <uint32 2>*'MachineType': <'q35'>*", text));
 	client_refused(c, web, VM, "GetConfig", g_variant_new_parsed("({'Running': <true>},)"),
-		ROOST_ERROR("InvalidState"), "web: it is off, options.Running needs a QEMU");
+		ROOST_ERROR("InvalidState"), "options.Running: the VM 'web' is off; this needs a QEMU");
 	fixture_start_vm(f, web);
 	running = client_call(c, web, VM, "GetConfig", g_variant_new_parsed("({'Running': <true>},)"));
 	g_assert_true(g_variant_equal(running, result));
@@ -280,8 +280,8 @@ static void test_huge_config(void)
 	client_refused(c, PATH, MANAGER, "DefineVM",
 		g_variant_new("(@a{sv})", g_variant_new_parsed("{'Description': <%s>}", text)),
 		ROOST_ERROR("InvalidConfig"), "config: too large*");
-	client_refused(
-		c, PATH, MANAGER, "DefineVM", nested(40), ROOST_ERROR("InvalidConfig"), "config: too deep*");
+	client_refused(c, PATH, MANAGER, "DefineVM", nested(40), ROOST_ERROR("InvalidConfig"),
+		"config: nested too deep*");
 	g_variant_builder_init(&builder, G_VARIANT_TYPE("a{sv}"));
 	for (unsigned i = 0; i < 100000; i++)
 		g_variant_builder_add(&builder, "{sv}", "N", g_variant_new_byte(0));
@@ -297,14 +297,15 @@ static void test_bad_options(void)
 		{"Start", "({'Pause': <true>},)", DBUS_ERROR("InvalidArgs"),
 			"options.Pause: unknown, Start takes Paused"},
 		{"Start", "({'Paused': <'yes'>},)", DBUS_ERROR("InvalidArgs"),
-			"options.Paused: must be a boolean (b), not of type s"},
+			"options.Paused: must be a boolean (b), not of type 's'"},
 		{"Start", "({'Paused': <true>, 'Paused': <true>},)", DBUS_ERROR("InvalidArgs"),
-			"options.Paused: given twice"},
+			"options.Paused: is given twice"},
 		{"Shutdown", "({'Timeout': <uint32 5>},)", DBUS_ERROR("InvalidArgs"),
-			"options.Timeout: must be a 64-bit count (t), not of type u"},
+			"options.Timeout: must be a 64-bit count (t), not of type 'u'"},
 		{"Shutdown", "({'Mode': <'hard'>},)", DBUS_ERROR("InvalidArgs"),
-			"options.Mode: must be auto or acpi, not hard"},
-		{"Shutdown", "({'Mode': <'agent'>},)", ROOST_ERROR("NotSupported"), "options.Mode: agent *"},
+			"options.Mode: 'hard' is not one of 'auto', 'acpi'"},
+		{"Shutdown", "({'Mode': <'agent'>},)", ROOST_ERROR("NotSupported"),
+			"options.Mode: 'agent' *"},
 		{"Reboot", "({'Force': <true>},)", DBUS_ERROR("InvalidArgs"),
 			"options.Force: unknown, Reboot takes Mode"},
 		{"Undefine", "({'Disks': <true>},)", DBUS_ERROR("InvalidArgs"),
@@ -328,7 +329,7 @@ static void test_bad_options(void)
 	client_refused(c, PATH "/vm", VM, "Pause", NULL, DBUS_ERROR("UnknownMethod"), "*");
 	client_refused(c, PATH, MANAGER, "GetEvents",
 		g_variant_new_parsed("(@t 0, @u 0, {'VM': <objectpath '/x'>})"), DBUS_ERROR("UnknownObject"),
-		"options.VM: /x is no VM");
+		"options.VM: '/x' is no VM's object");
 	client_refused(c, web, "org.freedesktop.DBus.Properties", "Set",
 		g_variant_new("(ssv)", VM, "Name", g_variant_new_string("db")),
 		DBUS_ERROR("PropertyReadOnly"), "*");

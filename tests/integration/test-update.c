@@ -117,7 +117,7 @@ static void test_refused(void)
 		{"", "'Unset': <['RNG', 'VCPUs', 'RNG']>", DBUS_ERROR("InvalidArgs"),
 			"options.Unset?2?: RNG is given twice"},
 		{"", "'Unset': <'VCPUs'>", DBUS_ERROR("InvalidArgs"),
-			"options.Unset: must be an array of strings (as), not of type s"},
+			"options.Unset: must be an array of strings (as), not of type 's'"},
 		{"", "'Revision': <uint32 1>", DBUS_ERROR("InvalidArgs"), "options.Revision: *"},
 		{"", "'Force': <true>", DBUS_ERROR("InvalidArgs"), "options.Force: *Unset, Revision*"},
 		{"'VCPUs': <uint32 2>", "'Revision': <uint64 7>", ROOST_ERROR("Conflict"),

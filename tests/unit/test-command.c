@@ -98,26 +98,26 @@ static void test_caller_refused(void)
 	static const struct {
 		const char *json, *complaint;
 	} rows[] = {
-		{"", "command: not a JSON object"},
-		{"query-status", "command: not a JSON object"},
-		{"\"query-status\"", "command: not a JSON object"},
-		{"[]", "command: not a JSON object"},
-		{"{\"execute\":\"q\"", "command: not a JSON object"},
-		{"{\"execute\":\"q\"}{\"execute\":\"q\"}", "command: not a JSON object"},
-		{"{\"execute\":\"q\"}\n{\"execute\":\"quit\"}", "command: not a JSON object"},
-		{"{\"execute\":\"\xff\"}", "command: not a JSON object"},
-		{"{\"execute\":\"q\\u0000\"}", "command: not a JSON object"},
-		{"{}", "execute: missing"},
-		{"{\"execute\":1}", "execute: not the name of a command"},
-		{"{\"execute\":null}", "execute: not the name of a command"},
-		{"{\"execute\":\"\"}", "execute: not the name of a command"},
-		{"{\"execute\":\"q\",\"arguments\":[]}", "arguments: not an object"},
-		{"{\"execute\":\"q\",\"arguments\":null}", "arguments: not an object"},
-		{"{\"execute\":\"q\",\"id\":1}", "id: not allowed, Roost gives commands their ids"},
-		{"{\"exec-oob\":\"q\"}", "exec-oob: not allowed, commands are executed in order"},
-		{"{\"execute\":\"q\",\"execute\":\"r\"}", "execute: given twice"},
-		{"{\"execute\":\"q\",\"argument\":{}}", "argument: unknown member of a QMP command"},
-		{"{\"a\":1,\"id\":1}", "a: unknown member of a QMP command"},
+		{"", "command: is not a JSON object"},
+		{"query-status", "command: is not a JSON object"},
+		{"\"query-status\"", "command: is not a JSON object"},
+		{"[]", "command: is not a JSON object"},
+		{"{\"execute\":\"q\"", "command: is not a JSON object"},
+		{"{\"execute\":\"q\"}{\"execute\":\"q\"}", "command: is not a JSON object"},
+		{"{\"execute\":\"q\"}\n{\"execute\":\"quit\"}", "command: is not a JSON object"},
+		{"{\"execute\":\"\xff\"}", "command: is not a JSON object"},
+		{"{\"execute\":\"q\\u0000\"}", "command: is not a JSON object"},
+		{"{}", "command.execute: is required"},
+		{"{\"execute\":1}", "command.execute: is not the name of a command"},
+		{"{\"execute\":null}", "command.execute: is not the name of a command"},
+		{"{\"execute\":\"\"}", "command.execute: is not the name of a command"},
+		{"{\"execute\":\"q\",\"arguments\":[]}", "command.arguments: is not an object"},
+		{"{\"execute\":\"q\",\"arguments\":null}", "command.arguments: is not an object"},
+		{"{\"execute\":\"q\",\"id\":1}", "command.id: not allowed, Roost gives commands their ids"},
+		{"{\"exec-oob\":\"q\"}", "command.exec-oob: not allowed, commands are executed in order"},
+		{"{\"execute\":\"q\",\"execute\":\"r\"}", "command.execute: is given twice"},
+		{"{\"execute\":\"q\",\"argument\":{}}", "command.argument: unknown member of a QMP command"},
+		{"{\"a\":1,\"id\":1}", "command.a: unknown member of a QMP command"},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
@@ -130,13 +130,13 @@ static void test_caller_bounds(void)
 			*key = g_strnfill(63, 'k');
 	g_autofree char *large = g_strdup_printf("{\"execute\":\"q\"}%s", text);
 	g_autofree char *nested = g_strdup_printf("{\"execute\":\"q\",\"arguments\":{\"a\":%s}}", deep);
-	/* A name that is cut in the middle of a character still makes a valid text. */
+	/* A name is not cut in the middle of a character. */
 	g_autofree char *half = g_strdup_printf("{\"%s\xc3\xa4xxx\":1}", key);
 	g_autofree char *half_complaint =
-		g_strdup_printf("%s\xef\xbf\xbd: unknown member of a QMP command", key);
+		g_strdup_printf("command.'%s...': unknown member of a QMP command", key);
 
-	assert_refused(large, "command: over 262144 bytes");
-	assert_refused(nested, "command: nested deeper than 32 levels");
+	assert_refused(large, "command: has 262159 bytes, at most 262144 are allowed");
+	assert_refused(nested, "command: is nested deeper than 32 levels");
 	assert_refused(half, half_complaint);
 }
 

@@ -112,7 +112,7 @@ static void test_keys(void)
 		{"QemuArguments", 0, NULL},
 		{"TPM", -EOPNOTSUPP, "TPM: not supported by this version yet"},
 		{"memory", -EINVAL, "memory: unknown key; did you mean 'Memory'?"},
-		{"", -EINVAL, ": unknown key"},
+		{"", -EINVAL, "'': unknown key"},
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -56,17 +56,17 @@ static void test_refused(void)
 	} cases[] = {
 		{"{'Froce': <true>}",
 			"options.Froce: unknown, Shutdown takes Force, Timeout, Head, Mode, VM"},
-		{"{'': <true>}", "options.: unknown, Shutdown takes Force, Timeout, Head, Mode, VM"},
+		{"{'': <true>}", "options.'': unknown, Shutdown takes Force, Timeout, Head, Mode, VM"},
 		{"{'force': <true>}",
 			"options.force: unknown, Shutdown takes Force, Timeout, Head, Mode, VM"},
-		{"{'Force': <true>, 'Force': <true>}", "options.Force: given twice"},
-		{"{'Force': <'yes'>}", "options.Force: must be a boolean (b), not of type s"},
-		{"{'Timeout': <5>}", "options.Timeout: must be a 64-bit count (t), not of type i"},
-		{"{'Timeout': <uint32 5>}", "options.Timeout: must be a 64-bit count (t), not of type u"},
-		{"{'Head': <uint64 5>}", "options.Head: must be a 32-bit count (u), not of type t"},
-		{"{'Mode': <objectpath '/x'>}", "options.Mode: must be a string (s), not of type o"},
-		{"{'VM': <'/x'>}", "options.VM: must be an object path (o), not of type s"},
-		{"{'Mode': <@a{sv} {}>}", "options.Mode: must be a string (s), not of type a{sv}"},
+		{"{'Force': <true>, 'Force': <true>}", "options.Force: is given twice"},
+		{"{'Force': <'yes'>}", "options.Force: must be a boolean (b), not of type 's'"},
+		{"{'Timeout': <5>}", "options.Timeout: must be a 64-bit count (t), not of type 'i'"},
+		{"{'Timeout': <uint32 5>}", "options.Timeout: must be a 64-bit count (t), not of type 'u'"},
+		{"{'Head': <uint64 5>}", "options.Head: must be a 32-bit count (u), not of type 't'"},
+		{"{'Mode': <objectpath '/x'>}", "options.Mode: must be a string (s), not of type 'o'"},
+		{"{'VM': <'/x'>}", "options.VM: must be an object path (o), not of type 's'"},
+		{"{'Mode': <@a{sv} {}>}", "options.Mode: must be a string (s), not of type 'a{sv}'"},
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
