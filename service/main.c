@@ -22,13 +22,16 @@
 
 #define MAX_WORKERS         512
 #define RESERVED_WORKERS    64
+#define MAX_USER_VMS        64
+#define USER_VCPUS_PER_CPU  4
 #define WORKERS_WAIT_USEC   (3 * USEC_PER_SEC)
 #define STATE_DIR_WAIT_USEC (5 * USEC_PER_SEC)
 
 typedef struct Options {
 	char *bus, *state_dir, *runtime_dir, *qemu, *qemu_user, *log_level;
 	double deadline_scale, idle_exit_sec;
-	int max_workers;
+	int max_workers, max_vms, max_vcpus; /* the latter two: of one user's */
+	gint64 max_memory;
 	gboolean version;
 	/* Found by them. */
 	char *helper;
@@ -125,6 +128,16 @@ static bool find_qemu_user(Options *options)
 	return true;
 }
 
+/* Of one user's VMs: more virtual processors than the host has are common, more memory is not. */
+static void set_default_limits(Options *options)
+{
+	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN), n_pages = sysconf(_SC_PHYS_PAGES);
+
+	options->max_vms = MAX_USER_VMS;
+	options->max_vcpus = (int)(n_cpus > 0 ? n_cpus * USER_VCPUS_PER_CPU : USER_VCPUS_PER_CPU);
+	options->max_memory = n_pages > 0 ? (gint64)n_pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
 static bool check_options(Options *options)
 {
 	set_defaults(options);
@@ -140,6 +153,9 @@ static bool check_options(Options *options)
 			"--idle-exit=%g: must be from 0 (never) to 1000000 s", options->idle_exit_sec);
 	if (options->max_workers < 2 || options->max_workers > 4096)
 		return complain("--max-workers=%d: must be from 2 to 4096", options->max_workers);
+	if (options->max_vms < 0 || options->max_vcpus < 0 || options->max_memory < 0)
+		return complain("--max-vms-per-user, --max-vcpus-per-user, --max-memory-per-user: can't be "
+				"negative; 0: no limit");
 	if (!g_path_is_absolute(options->qemu))
 		return complain("--qemu=%s: must be an absolute path", options->qemu);
 	if (!g_path_is_absolute(options->state_dir))
@@ -160,6 +176,9 @@ static bool parse_options(int argc, char **argv, Options *options)
 		{"qemu-user", 0, 0, G_OPTION_ARG_STRING, &options->qemu_user, "Runs QEMU as this user (as itself)", "USER"},
 		{"deadline-scale", 0, 0, G_OPTION_ARG_DOUBLE, &options->deadline_scale, "Multiplies all deadlines, for slow hosts (1)", "X"},
 		{"max-workers", 0, 0, G_OPTION_ARG_INT, &options->max_workers, "How many methods may be under way at once (512)", "N"},
+		{"max-vms-per-user", 0, 0, G_OPTION_ARG_INT, &options->max_vms, "How many VMs a user but root may have (64; 0: no limit)", "N"},
+		{"max-vcpus-per-user", 0, 0, G_OPTION_ARG_INT, &options->max_vcpus, "How many virtual processors a user's running VMs may have (4 for each of the host's; 0: no limit)", "N"},
+		{"max-memory-per-user", 0, 0, G_OPTION_ARG_INT64, &options->max_memory, "How much memory they may have (the host's; 0: no limit)", "BYTES"},
 		{"idle-exit", 0, 0, G_OPTION_ARG_DOUBLE, &options->idle_exit_sec, "Ends when for so long nobody has called and no VM runs (0: never)", "SECONDS"},
 		{"log-level", 0, 0, G_OPTION_ARG_STRING, &options->log_level, "error, warning, info (the default) or debug", "LEVEL"},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Prints the version", NULL},
@@ -172,6 +191,7 @@ static bool parse_options(int argc, char **argv, Options *options)
 
 	options->deadline_scale = 1.0;
 	options->max_workers = MAX_WORKERS;
+	set_default_limits(options);
 	g_option_context_add_main_entries(context, entries, NULL);
 	if (!g_option_context_parse(context, &argc, &argv, &error))
 		return complain("%s; see roostd --help", error->message);
@@ -294,6 +314,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 static bool open_bus(Service *service) ON_BUS_THREAD
 {
 	g_autofree char *complaint = NULL;
+	BusLimits limits;
 	int r = sd_event_new(&service->loop);
 
 	if (r >= 0)
@@ -303,8 +324,13 @@ static bool open_bus(Service *service) ON_BUS_THREAD
 	if (r < 0)
 		return complain("can't begin: %s", g_strerror(-r));
 	if (bus_open(service->options.bus, service->loop, service->engine, service->registry, &service->bus,
-		    &complaint) < 0 ||
-		bus_take_name(service->bus, &complaint) < 0)
+		    &complaint) < 0)
+		return complain("%s", complaint);
+	limits = (BusLimits){.max_vms = (unsigned)service->options.max_vms,
+		.max_vcpus = (uint64_t)service->options.max_vcpus,
+		.max_memory = (uint64_t)service->options.max_memory};
+	bus_limit_users(service->bus, &limits);
+	if (bus_take_name(service->bus, &complaint) < 0)
 		return complain("%s", complaint);
 	return true;
 }

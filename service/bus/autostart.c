@@ -1,6 +1,6 @@
 #include "bus/autostart.h"
 
-#include "bus/calls.h"
+#include "bus/user-limits.h"
 #include "util/log.h"
 
 #define MARK        "autostarted"
@@ -15,7 +15,8 @@ static void begin_some(Bus *bus) ON_BUS_THREAD
 		g_autoptr(GError) error = NULL;
 
 		op->own = true;
-		if (operation_submit(op, &error))
+		bv->autostarting = user_limits_check_start(bv, &error) && operation_submit(op, &error);
+		if (bv->autostarting)
 			bus->n_autostarting++;
 		else
 			log_vm(LOG_WARNING, bus_vm_name(bv), bv->vm->uuid, "not started with the service: %s",
@@ -51,6 +52,8 @@ void autostart_done(Bus *bus, const Operation *op)
 	const BusVm *bv = bus_vm_of(op->vm);
 
 	bus->n_autostarting--;
+	if (bv)
+		bv->autostarting = false;
 	if (op->error)
 		log_vm(LOG_WARNING, bv ? bus_vm_name(bv) : op->vm->uuid, op->vm->uuid,
 			"not started with the service: %s", op->error->message);

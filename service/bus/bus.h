@@ -28,6 +28,16 @@ int bus_take_name(Bus *bus, char **ret_complaint) ON_BUS_THREAD;
  * lost it ends with EXIT_FAILURE, at any time. */
 void bus_begin_shutdown(Bus *bus) ON_BUS_THREAD;
 
+/* What a user's VMs may have together; 0: no limit. Root's, and those of the user that roostd runs as, have
+ * none. */
+typedef struct BusLimits {
+	unsigned max_vms;
+	uint64_t max_vcpus, max_memory; /* of those that run; bytes */
+} BusLimits;
+
+/* Before the service is reachable; until then there are none. */
+void bus_limit_users(Bus *bus, const BusLimits *limits) ON_BUS_THREAD;
+
 /* When the service is reachable: it ends (as by bus_begin_shutdown(), without losing a call) after this long
  * without a call, a running VM or an operation. 0: never. */
 int bus_exit_when_idle(Bus *bus, uint64_t usec) ON_BUS_THREAD;

@@ -43,6 +43,8 @@ struct Call {
 	GQueue *line;          /* waits in this line, for something else than a VM; or NULL */
 	GList line_link;
 };
+	uint32_t may_vcpus; /* Update: what the definition may have after it; 0: as before */
+	uint64_t may_memory;
 
 int calls_init(Bus *bus);
 void calls_done(Bus *bus);

@@ -198,6 +198,11 @@ int bus_exit_when_idle(Bus *bus, uint64_t usec)
 void bus_autostart(Bus *bus)
 {
 	autostart_begin(bus);
+void bus_limit_users(Bus *bus, const BusLimits *limits)
+{
+	bus->limits = *limits;
+}
+
 }
 
 void bus_begin_shutdown(Bus *bus)

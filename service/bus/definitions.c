@@ -14,6 +14,7 @@
 #include "bus/calls.h"
 #include "bus/problems.h"
 #include "bus/publish.h"
+#include "bus/user-limits.h"
 #include "bus/variant.h"
 
 /* An a{sv} of a definition's keys, bounded. */
@@ -84,7 +85,7 @@ bool begin_define(Call *call, BusVm *none, GError **error)
 	BusVm *bv;
 
 	assert_bus_thread(__func__);
-	if (!read_config(call, &config, error))
+	if (!read_config(call, &config, error) || !user_limits_check_new(bus, call->uid, error))
 		return false;
 	name = g_strdup(config->name);
 	vm = vm_new(bus->engine, g_steal_pointer(&config), call->uid, 1);
@@ -135,7 +136,7 @@ bool begin_create(Call *call, BusVm *none, GError **error)
 	BusVm *bv;
 
 	assert_bus_thread(__func__);
-	if (!read_create(call, &config, &options, error))
+	if (!read_create(call, &config, &options, error) || !user_limits_check_new(bus, call->uid, error))
 		return false;
 	if (options.bind)
 		bound_to = bound_describe(bus, call->sender_name);
@@ -148,7 +149,7 @@ bool begin_create(Call *call, BusVm *none, GError **error)
 	/* Its first view is shown; what comes after it is told. */
 	publish_vm(bv, PUBLISH_PLAIN);
 	args.start.paused = options.paused;
-	if (!call_submit(call, bv, &operation_create, &args, error)) {
+	if (!user_limits_check_start(bv, error) || !call_submit(call, bv, &operation_create, &args, error)) {
 		registry_remove(bus->registry, vm);
 		bus_vm_unref(bv);
 		return false;
@@ -285,6 +286,7 @@ bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
 	args.set_autostart.autostart = autostart != 0;
 	return call_submit(call, bv, &operation_set_autostart, &args, error);
 }
+	user_limits_note_update(call, changes);
 
 bool begin_undefine(Call *call, BusVm *bv, GError **error)
 {

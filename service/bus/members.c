@@ -10,6 +10,7 @@
 #include "bus/errors.h"
 #include "bus/options.h"
 #include "bus/problems.h"
+#include "bus/user-limits.h"
 #include "bus/publish.h"
 #include "bus/reads.h"
 #include "bus/variant.h"
@@ -75,6 +76,8 @@ static bool begin_start(Call *call, BusVm *bv, GError **error)
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &paused, &dict, error))
 		return false;
 	args.start.paused = paused;
+	if (!user_limits_check_start(bv, error))
+		return false;
 	return call_submit(call, bv, &operation_start, &args, error);
 }
 

@@ -51,8 +51,9 @@ typedef struct BusVm {
 	char *path; /* its object */
 	VmPicture picture;
 	bool exported; /* the object is on the bus */
-	GQueue calls;  /* Call.vm_link: whose operations are not done, by number */
-	GQueue kills;  /* Call.vm_link: Kills */
+	bool autostarting;
+	GQueue calls; /* Call.vm_link: whose operations are not done, by number */
+	GQueue kills; /* Call.vm_link: Kills */
 	Limiter limiter;
 	bool kept_back;   /* something waits in its outbox, and is still posted */
 	GList kept_link;  /* Bus.kept */
@@ -86,6 +87,7 @@ struct Bus {
 	Registry *registry; /* borrowed */
 	uid_t own_uid;
 	bool lost;   /* the connection */
+	BusLimits limits;
 	bool ending; /* refuses what comes */
 	sd_event_source *inbox_source;
 	sd_bus_vtable *vm_vtable;

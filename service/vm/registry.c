@@ -233,3 +233,15 @@ unsigned registry_count(const Registry *registry)
 {
 	return registry->visible.length;
 }
+
+unsigned registry_count_owned(const Registry *registry, uint32_t uid)
+{
+	GHashTableIter iter;
+	unsigned n = 0;
+	void *row;
+
+	g_hash_table_iter_init(&iter, registry->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &row))
+		n += ((const Row *)row)->vm->owner_uid == uid;
+	return n;
+}

@@ -44,4 +44,6 @@ Vm *registry_find_by_path_id(Registry *registry, const char *hex) ON_BUS_THREAD;
 /* Visible VMs in the order in which they became so. */
 typedef void (*RegistryFunc)(Vm *vm, void *user);
 void registry_foreach(Registry *registry, RegistryFunc func, void *user) ON_BUS_THREAD;
+/* Visible or not, of this owner. */
+unsigned registry_count_owned(const Registry *registry, uint32_t uid) ON_BUS_THREAD;
 unsigned registry_count(const Registry *registry) ON_BUS_THREAD;
