@@ -49,7 +49,7 @@ void autostart_begin(Bus *bus)
 
 void autostart_done(Bus *bus, const Operation *op)
 {
-	const BusVm *bv = bus_vm_of(op->vm);
+	BusVm *bv = bus_vm_of(op->vm);
 
 	bus->n_autostarting--;
 	if (bv)

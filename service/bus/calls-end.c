@@ -1,4 +1,5 @@
 /* The end of the service: what waits is refused, what runs is cancelled, what is left is answered. */
+#include "bus/authority.h"
 #include "bus/calls-private.h"
 #include "bus/senders.h"
 
@@ -7,13 +8,22 @@ static GError *ending_error(const Call *call)
 	return g_error_new(VM_ERROR, VM_ERROR_CANCELLED, "%s: roostd is shutting down", call->row->name);
 }
 
+/* Those that were not accepted yet. */
+static void fail_waiting(Bus *bus) ON_BUS_THREAD
+{
+	Call *call;
+
+	while ((call = senders_first_waiting(bus)))
+		call_fail(call, ending_error(call));
+	while ((call = authority_first_waiting(bus)))
+		call_fail(call, ending_error(call));
+}
+
 void calls_begin_shutdown(Bus *bus)
 {
 	g_autoptr(GList) calls = NULL;
-	Call *waiting;
 
-	while ((waiting = senders_first_waiting(bus)))
-		call_fail(waiting, ending_error(waiting));
+	fail_waiting(bus);
 	calls = g_hash_table_get_values(bus->calls_by_id);
 	/* First those that wait: else they begin when those before them are cancelled. */
 	for (GList *l = calls; l; l = l->next) {
@@ -42,10 +52,8 @@ bool calls_are_over(const Bus *bus)
 void calls_finish(Bus *bus)
 {
 	g_autoptr(GList) calls = g_hash_table_get_values(bus->calls_by_id);
-	Call *waiting;
 
-	while ((waiting = senders_first_waiting(bus)))
-		call_fail(waiting, ending_error(waiting));
+	fail_waiting(bus);
 	for (GList *l = calls; l; l = l->next) {
 		call_leave_vm(l->data);
 		call_fail(l->data, ending_error(l->data));

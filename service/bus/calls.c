@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus/authority.h"
 #include "bus/autostart.h"
 #include "bus/errors.h"
 #include "bus/problems.h"
@@ -17,21 +18,10 @@
 /* It is answered, or nobody waits for the answer any more: it counts no longer. */
 void call_close(Call *call)
 {
-	Bus *bus = call->bus;
-
+	authority_forget(call);
 	call->message = sd_bus_message_unref(call->message);
 	senders_leave(call);
-	if (call->counted) {
-		void *key = GUINT_TO_POINTER(call->uid);
-		unsigned n = GPOINTER_TO_UINT(g_hash_table_lookup(bus->calls_by_uid, key));
-
-		g_assert(n > 0);
-		if (n == 1)
-			g_hash_table_remove(bus->calls_by_uid, key);
-		else
-			g_hash_table_insert(bus->calls_by_uid, key, GUINT_TO_POINTER(n - 1));
-		call->counted = false;
-	}
+	call_uncount(call);
 }
 
 void call_leave_young(Call *call)
@@ -170,12 +160,12 @@ void call_reply_empty(Call *call)
 }
 
 /* ---- who calls ---- */
-bool call_count(Call *call, GError **error)
+bool call_count(Call *call, unsigned max, GError **error)
 {
 	void *key = GUINT_TO_POINTER(call->uid);
 	unsigned n = GPOINTER_TO_UINT(g_hash_table_lookup(call->bus->calls_by_uid, key));
 
-	if (n >= CALLS_UID_MAX) {
+	if (n >= max) {
 		g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED,
 			"%s: %u calls of uid %u are not answered yet", call->row->name, n, call->uid);
 		return false;
@@ -183,6 +173,23 @@ bool call_count(Call *call, GError **error)
 	g_hash_table_insert(call->bus->calls_by_uid, key, GUINT_TO_POINTER(n + 1));
 	call->counted = true;
 	return true;
+}
+
+void call_uncount(Call *call)
+{
+	GHashTable *table = call->bus->calls_by_uid;
+	void *key = GUINT_TO_POINTER(call->uid);
+	unsigned n;
+
+	if (!call->counted)
+		return;
+	n = GPOINTER_TO_UINT(g_hash_table_lookup(table, key));
+	g_assert(n > 0);
+	if (n == 1)
+		g_hash_table_remove(table, key);
+	else
+		g_hash_table_insert(table, key, GUINT_TO_POINTER(n - 1));
+	call->counted = false;
 }
 
 void call_identified(Call *call, uint32_t uid)

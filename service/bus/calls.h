@@ -8,6 +8,7 @@
 #include "bus/members.h"
 
 #define CALLS_UID_MAX        256
+#define CALLS_UID_SPARE      32 /* beyond, for those that free a VM, while they wait for polkit */
 #define CALLS_VALIDATING_MAX 4U
 #define CALLS_YOUNG_USEC     (100 * USEC_PER_MSEC) /* operations that are younger are not shown */
 #define CALLS_GRACE_USEC                                                                                     \
@@ -24,6 +25,7 @@ struct Call {
 	Sender *sender; /* until it is answered */
 	GList sender_link;
 	bool begun, counted;
+	Ask *ask;      /* while it waits for polkit */
 	bool reserves; /* a name is reserved for it */
 	uint32_t uid;
 
@@ -39,12 +41,12 @@ struct Call {
 	int due_line; /* of Bus.due; -1: in none */
 	GList young_link;
 	bool young;
+	uint32_t may_vcpus; /* Update: what the definition may have after it; 0: as before */
+	uint64_t may_memory;
 	uint64_t exits_wanted; /* Kill: a view with this many exits tells */
 	GQueue *line;          /* waits in this line, for something else than a VM; or NULL */
 	GList line_link;
 };
-	uint32_t may_vcpus; /* Update: what the definition may have after it; 0: as before */
-	uint64_t may_memory;
 
 int calls_init(Bus *bus);
 void calls_done(Bus *bus);
@@ -67,7 +69,9 @@ void call_reply_empty(Call *call) ON_BUS_THREAD;
 void call_reply(Call *call, int (*append)(sd_bus_message *reply, const void *data), const void *data);
 /* Answers with an error; the call has no operation (any more), and is freed. */
 void call_fail(Call *call, GError *error_consume);
-bool call_count(Call *call, GError **error);
+/* It counts among its user's unanswered calls from now on, of which there may be `max`. LimitReached. */
+bool call_count(Call *call, unsigned max, GError **error);
+void call_uncount(Call *call);
 /* Takes the VM's queued operations back that need QEMU and have a lower number; answers them Cancelled. */
 void calls_cancel_before(BusVm *bv, uint64_t kill_id) ON_BUS_THREAD;
 

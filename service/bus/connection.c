@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "bus/authority.h"
 #include "bus/autostart.h"
 #include "bus/bound.h"
 #include "bus/calls.h"
@@ -103,6 +104,7 @@ static int set_up(Bus *bus)
 {
 	int r = gate_register(bus);
 
+	authority_init(bus);
 	if (r >= 0)
 		r = manager_register(bus);
 	if (r >= 0)
@@ -148,6 +150,7 @@ int bus_open(const char *address, sd_event *loop, Engine *engine, Registry *regi
 	bus->engine = engine;
 	bus->registry = registry;
 	bus->own_uid = geteuid();
+	bus->has_polkit = strcmp(address, "system") == 0;
 	r = connect_to(address, &bus->connection);
 	if (r < 0) {
 		*ret_complaint = g_strdup_printf("--bus=%s: can't connect: %s", address, g_strerror(-r));
@@ -195,14 +198,14 @@ int bus_exit_when_idle(Bus *bus, uint64_t usec)
 	return idle_init(bus, usec);
 }
 
-void bus_autostart(Bus *bus)
-{
-	autostart_begin(bus);
 void bus_limit_users(Bus *bus, const BusLimits *limits)
 {
 	bus->limits = *limits;
 }
 
+void bus_autostart(Bus *bus)
+{
+	autostart_begin(bus);
 }
 
 void bus_begin_shutdown(Bus *bus)
@@ -263,6 +266,7 @@ Bus *bus_free(Bus *bus)
 		return NULL;
 	if (bus->senders)
 		senders_done(bus);
+	authority_done(bus);
 	if (bus->calls_by_id)
 		calls_done(bus);
 	registry_foreach(bus->registry, drop_vm, NULL);

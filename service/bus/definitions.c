@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus/access.h"
 #include "bus/bound.h"
 #include "bus/calls.h"
 #include "bus/problems.h"
@@ -40,6 +41,51 @@ static bool read_config(Call *call, VmConfig **ret_config, GError **error)
 	return r >= 0;
 }
 
+/* ---- for polkit ---- */
+static void describe_config(const VmConfig *config, AccessRequest *request)
+{
+	request->name = g_strdup(config->name);
+}
+
+bool describe_definition(Call *call, AccessRequest *request, GError **error)
+{
+	g_autoptr(VmConfig) config = NULL;
+
+	assert_bus_thread(__func__);
+	if (!read_config(call, &config, error))
+		return false;
+	describe_config(config, request);
+	if (config->qemu_arguments)
+		access_request_add(request, ACTION_QEMU_ARGUMENTS);
+	return true;
+}
+
+/* One that can't be read is told so when it is its turn. */
+bool describe_validation(Call *call, AccessRequest *request, GError **error)
+{
+	g_autoptr(VmConfig) config = NULL;
+
+	assert_bus_thread(__func__);
+	if (read_config(call, &config, NULL))
+		describe_config(config, request);
+	return true;
+}
+
+/* Arguments that the definition has already count as well: a change that is under way may take them away. */
+bool describe_update(Call *call, AccessRequest *request, GError **error)
+{
+	g_autoptr(GVariant) changes = NULL, arguments = NULL;
+
+	assert_bus_thread(__func__);
+	if (!read_dict(call, "changes", &changes, error))
+		return false;
+	arguments = g_variant_lookup_value(changes, "QemuArguments", NULL);
+	if (arguments && !(g_variant_is_container(arguments) && g_variant_n_children(arguments) == 0))
+		access_request_add(request, ACTION_QEMU_ARGUMENTS);
+	return true;
+}
+
+/* ---- ValidateVM, DefineVM ---- */
 /* A definition that can't even be read has one problem. */
 bool begin_validate(Call *call, BusVm *none, GError **error)
 {
@@ -239,6 +285,7 @@ bool begin_update(Call *call, BusVm *bv, GError **error)
 			call->message, call->row->name, rows, G_N_ELEMENTS(rows), &options, &dict, error) ||
 		!check_unset(options.unset, changes, error) || !reserve_new_name(call, bv, changes, error))
 		return false;
+	user_limits_note_update(call, changes);
 	args.update.changes = g_steal_pointer(&changes);
 	args.update.unset = g_steal_pointer(&options.unset);
 	args.update.has_revision = options.has_revision;
@@ -286,7 +333,6 @@ bool begin_set_autostart(Call *call, BusVm *bv, GError **error)
 	args.set_autostart.autostart = autostart != 0;
 	return call_submit(call, bv, &operation_set_autostart, &args, error);
 }
-	user_limits_note_update(call, changes);
 
 bool begin_undefine(Call *call, BusVm *bv, GError **error)
 {

@@ -12,6 +12,7 @@ static const char *const names[VM_ERROR_MAX] = {
 	[VM_ERROR_INVALID_ARGS] = DBUS("InvalidArgs"),
 	[VM_ERROR_UNKNOWN_OBJECT] = DBUS("UnknownObject"),
 	[VM_ERROR_ACCESS_DENIED] = DBUS("AccessDenied"),
+	[VM_ERROR_AUTHENTICATION_NEEDED] = DBUS("InteractiveAuthorizationRequired"),
 	[VM_ERROR_LIMIT_REACHED] = ROOST("LimitReached"),
 	[VM_ERROR_INVALID_STATE] = ROOST("InvalidState"),
 	[VM_ERROR_NOT_SUPPORTED] = ROOST("NotSupported"),

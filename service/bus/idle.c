@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "bus/authority.h"
 #include "bus/calls.h"
 #include "bus/senders.h"
 #include "util/clock.h"
@@ -11,7 +12,8 @@
 static bool has_work(Bus *bus) ON_BUS_THREAD
 {
 	return bus->n_running > 0 || !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
-	       senders_first_waiting(bus) || bus->n_autostarting > 0 || !g_queue_is_empty(&bus->autostart);
+	       senders_first_waiting(bus) || authority_first_waiting(bus) || bus->n_autostarting > 0 ||
+	       !g_queue_is_empty(&bus->autostart);
 }
 
 static void fail(Bus *bus, const char *what, int error)

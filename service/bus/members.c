@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "bus/access.h"
+#include "bus/authority.h"
 #include "bus/calls.h"
 #include "bus/capabilities.h"
 #include "bus/definitions.h"
 #include "bus/errors.h"
 #include "bus/options.h"
 #include "bus/problems.h"
-#include "bus/user-limits.h"
 #include "bus/publish.h"
 #include "bus/reads.h"
+#include "bus/user-limits.h"
 #include "bus/variant.h"
 #include "util/text.h"
 
@@ -75,9 +76,9 @@ static bool begin_start(Call *call, BusVm *bv, GError **error)
 	if (!member_read_options(
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &paused, &dict, error))
 		return false;
-	args.start.paused = paused;
 	if (!user_limits_check_start(bv, error))
 		return false;
+	args.start.paused = paused;
 	return call_submit(call, bv, &operation_start, &args, error);
 }
 
@@ -381,16 +382,56 @@ static bool find_vm(Call *call, BusVm **ret_bv, GError **error) ON_BUS_THREAD
 	return *ret_bv != NULL;
 }
 
+static bool refuse_if_ending(const Call *call, GError **error)
+{
+	if (call->bus->ending)
+		g_set_error(
+			error, VM_ERROR, VM_ERROR_CANCELLED, "%s: roostd is shutting down", call->row->name);
+	return !call->bus->ending;
+}
+
+/* While it waits for polkit every call counts. What frees a VM has a few places to itself. */
+static bool ask_polkit(Call *call, GError **error) ON_BUS_THREAD
+{
+	unsigned max = CALLS_UID_MAX + (call->row->unlimited ? CALLS_UID_SPARE : 0);
+	g_auto(AccessRequest) request = {0};
+	BusVm *bv;
+
+	if (!find_vm(call, &bv, error) || !access_describe(call, bv, &request, error) ||
+		!call_count(call, max, error))
+		return false;
+	authority_ask(call, &request);
+	return true;
+}
+
 bool member_begin(Call *call, GError **error)
 {
 	BusVm *bv;
 
 	assert_bus_thread(__func__);
-	if (call->bus->ending) {
-		g_set_error(
-			error, VM_ERROR, VM_ERROR_CANCELLED, "%s: roostd is shutting down", call->row->name);
+	if (!refuse_if_ending(call, error))
 		return false;
+	switch (access_check(call->bus, call->row, call->uid, error)) {
+	case ACCESS_NO:
+		return false;
+	case ACCESS_ASK:
+		return ask_polkit(call, error);
+	case ACCESS_YES:
+		break;
 	}
-	return access_check(call->bus, call->row, call->uid, error) && find_vm(call, &bv, error) &&
-	       (call->row->unlimited || call_count(call, error)) && call->row->begin(call, bv, error);
+	return find_vm(call, &bv, error) &&
+	       (call->row->unlimited || call_count(call, CALLS_UID_MAX, error)) &&
+	       call->row->begin(call, bv, error);
+}
+
+bool member_resume(Call *call, const AccessRequest *request, GError **error)
+{
+	BusVm *bv;
+
+	if (!refuse_if_ending(call, error) || !find_vm(call, &bv, error) ||
+		!access_confirm(call, request, bv, error))
+		return false;
+	if (call->row->unlimited)
+		call_uncount(call);
+	return call->row->begin(call, bv, error);
 }

@@ -3,12 +3,13 @@
  * The methods, in one table: who may call each, and what it does. Those that only read what is installed are
  * answered at once; the others become a Call, and begin when the caller is known.
  */
+#include "bus/actions.h"
 #include "bus/options.h"
 #include "bus/service.h"
 
 typedef enum MemberAccess {
 	ACCESS_READ,   /* everybody */
-	ACCESS_CHANGE, /* changes, opens or sends: root, and the user that roostd runs as */
+	ACCESS_CHANGE, /* changes, opens or sends: as its row in actions.c and access.c say */
 } MemberAccess;
 
 typedef struct MemberRow {
@@ -41,5 +42,7 @@ bool member_may_list(const Bus *bus, const char *member, GError **error);
 /* sd-bus's handler of all methods; `userdata` is the Bus. */
 int member_handle(Bus *bus, BusVm *bv, sd_bus_message *message);
 
-/* Runs a call whose caller is known to be `uid`: the decision, the limit, begin(). */
+/* Runs a call whose caller is known: the decision, which may take polkit's answer, the limit, begin(). */
 bool member_begin(Call *call, GError **error);
+/* Goes on with it when it is authorized for what was asked. */
+bool member_resume(Call *call, const AccessRequest *request, GError **error) ON_BUS_THREAD;

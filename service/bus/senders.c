@@ -13,13 +13,14 @@ struct Sender {
 	uint32_t uid;
 	sd_bus_slot *question;
 	GQueue calls; /* Call.sender_link: not answered yet */
+	GQueue line;  /* of those that wait for polkit: authority.c's */
 };
 
 static void sender_free(void *data)
 {
 	Sender *sender = data;
 
-	g_assert(sender->calls.length == 0);
+	g_assert(sender->calls.length == 0 && sender->line.length == 0);
 	sd_bus_slot_unref(sender->question);
 	g_free(sender->name);
 	g_free(sender);
@@ -75,6 +76,7 @@ void senders_take(Call *call, const char *name)
 		sender->bus = bus;
 		sender->name = g_strdup(name);
 		g_queue_init(&sender->calls);
+		g_queue_init(&sender->line);
 		g_hash_table_insert(bus->senders, sender->name, sender);
 	}
 	call->sender = sender;
@@ -92,6 +94,11 @@ void senders_leave(Call *call)
 		return;
 	g_queue_unlink(&call->sender->calls, &call->sender_link);
 	call->sender = NULL;
+}
+
+GQueue *senders_line(Call *call)
+{
+	return &call->sender->line;
 }
 
 Call *senders_first_waiting(Bus *bus)

@@ -15,5 +15,8 @@ void senders_take(Call *call, const char *name);
 /* The call is answered or dropped. */
 void senders_leave(Call *call);
 
+/* Of the calls of the same sender, of which it is one: those that wait for polkit. Theirs to keep. */
+GQueue *senders_line(Call *call);
+
 /* Shutdown: the calls whose senders are not known yet, one at a time. */
 Call *senders_first_waiting(Bus *bus);

@@ -25,6 +25,7 @@
 #define BUS_BACKLOG_MAX 16U /* messages not taken by the bus: then no more lists are made */
 
 typedef struct Call Call;
+typedef struct Ask Ask;
 
 /* The operation that CurrentOperation shows. */
 typedef struct CurrentOperation {
@@ -86,8 +87,8 @@ struct Bus {
 	Engine *engine;     /* borrowed */
 	Registry *registry; /* borrowed */
 	uid_t own_uid;
-	bool lost;   /* the connection */
 	BusLimits limits;
+	bool lost;   /* the connection */
 	bool ending; /* refuses what comes */
 	sd_event_source *inbox_source;
 	sd_bus_vtable *vm_vtable;
@@ -100,6 +101,15 @@ struct Bus {
 	GQueue young;             /* Call.young_link: too young to be shown */
 	unsigned n_kills;
 	Timer calls_timer;
+
+	/* authority.c */
+	bool has_polkit; /* it is the system's bus: who is not root is asked about */
+	bool polkit_failed;
+	GQueue asks;               /* Ask.link: calls that wait for polkit */
+	GHashTable *askers_by_uid; /* uid -> Asker */
+	GQueue askers;             /* Asker.turn_link: who may have one more question sent */
+	unsigned n_asked, n_prompts;
+	uint64_t last_prompt;
 
 	/* senders.c */
 	GHashTable *senders; /* unique name -> Sender */

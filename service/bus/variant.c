@@ -183,6 +183,22 @@ int variant_read(sd_bus_message *message, const char *signature, size_t max_size
 	return 0;
 }
 
+int variant_measure(sd_bus_message *message, size_t max_size)
+{
+	Reader reader = {.message = message, .left = max_size};
+	int r;
+
+	while ((r = sd_bus_message_at_end(message, true)) == 0) {
+		GVariant *value = NULL;
+
+		r = read_value(&reader, VARIANT_DEPTH_MAX, &value);
+		if (r < 0)
+			return r;
+		g_variant_unref(g_variant_ref_sink(value));
+	}
+	return r < 0 ? r : sd_bus_message_rewind(message, true);
+}
+
 static int append_basic(sd_bus_message *message, GVariant *value, char type, int fd)
 {
 	switch (type) {

@@ -13,6 +13,10 @@
  * message). */
 int variant_read(sd_bus_message *message, const char *signature, size_t max_size, GVariant **ret_value);
 
+/* What is left of the message, as it would count for variant_read(). 0: it is in the bounds, and the message
+ * stands at its beginning; else as variant_read(). */
+int variant_measure(sd_bus_message *message, size_t max_size);
+
 /* Appends one complete value; `fd` is what every 'h' in it stands for (borrowed; -1 when there is none). A
  * negative errno of sd-bus. */
 int variant_append(sd_bus_message *message, GVariant *value, int fd);

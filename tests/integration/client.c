@@ -41,14 +41,19 @@ static guint32 send_to_bus(Client *client, const char *member, const char *text)
 	return serial;
 }
 
-static void add_match(Client *client, const char *rule)
+void client_match(Client *client, const char *rule)
 {
 	g_variant_unref(client_result(client, send_to_bus(client, "AddMatch", rule)));
 }
 
 guint32 client_owner_pid(Client *client)
 {
-	gsize position = client_await_reply(client, send_to_bus(client, "GetConnectionUnixProcessID", NAME));
+	return client_pid_of(client, NAME);
+}
+
+guint32 client_pid_of(Client *client, const char *name)
+{
+	gsize position = client_await_reply(client, send_to_bus(client, "GetConnectionUnixProcessID", name));
 	GDBusMessage *reply = client_message(client, position);
 	guint32 pid = 0;
 
@@ -71,8 +76,8 @@ Client *client_new(const char *address)
 		NULL, NULL, &error);
 	g_assert_no_error(error);
 	g_dbus_connection_add_filter(client->connection, take_message, client, NULL);
-	add_match(client, "type='signal',sender='org.roost1',path_namespace='/org/roost1'");
-	add_match(client, "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'");
+	client_match(client, "type='signal',sender='org.roost1',path_namespace='/org/roost1'");
+	client_match(client, "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'");
 	return client;
 }
 
@@ -187,6 +192,13 @@ guint32 client_send_with_fds(Client *client, const char *path, const char *inter
 		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
 	g_assert_no_error(error);
 	return serial;
+}
+
+guint32 client_send_interactively(
+	Client *client, const char *path, const char *interface, const char *member, GVariant *args)
+{
+	return send_call(
+		client, path, interface, member, args, G_DBUS_MESSAGE_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION);
 }
 
 static bool is_reply(GDBusMessage *message, const void *serial)

@@ -28,8 +28,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 
 const char *client_name(const Client *client);
 
+/* Wants more signals. */
+void client_match(Client *client, const char *rule);
+
 /* The process that has the name on the bus; 0: none. */
 guint32 client_owner_pid(Client *client);
+/* The same of another name. */
+guint32 client_pid_of(Client *client, const char *name);
 
 /* Sends a call; its serial. `args`: a tuple, consumed if floating, or NULL. */
 guint32 client_send(
@@ -40,6 +45,9 @@ guint32 client_send_quietly(
 /* The same, with file descriptors along; they stay the caller's. */
 guint32 client_send_with_fds(Client *client, const char *path, const char *interface, const char *member,
 	GVariant *args, GUnixFDList *fds);
+/* The same; the user may be asked to authenticate. */
+guint32 client_send_interactively(
+	Client *client, const char *path, const char *interface, const char *member, GVariant *args);
 /* Waits for the reply; its position in the list. */
 gsize client_await_reply(Client *client, guint32 serial);
 /* The message at a position; borrowed. */
