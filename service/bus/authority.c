@@ -15,6 +15,8 @@
 
 #define FLAG_ALLOW_INTERACTION 1U
 
+#define COMPLAINT_PERIOD_USEC (60 * USEC_PER_SEC)
+
 /* A user of whose calls some wait. */
 typedef struct Asker {
 	uint32_t uid;
@@ -214,14 +216,17 @@ static GError *refuse_challenge(const Ask *ask)
 			: "somebody must authenticate, and the call does not allow to ask for it");
 }
 
-/* polkit has no answer: logged once, until it has one again. */
+/* polkit has no answer. */
 static GError *refuse_for_failure(const Ask *ask, const char *why)
 {
 	Bus *bus = ask->call->bus;
+	uint64_t now = clock_monotonic_usec();
 
-	if (!bus->polkit_failed)
+	/* Callers can provoke it at will. */
+	if (bus->polkit_complaint_usec == 0 || now >= bus->polkit_complaint_usec + COMPLAINT_PERIOD_USEC) {
 		log_warning("polkit can't be asked, and until it can only root may change anything: %s", why);
-	bus->polkit_failed = true;
+		bus->polkit_complaint_usec = now;
+	}
 	return g_error_new(VM_ERROR, VM_ERROR_ACCESS_DENIED,
 		"%s: only root may do this now, since polkit can't be asked: %s", ask->call->row->name, why);
 }
@@ -409,9 +414,6 @@ static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *erro
 	if (sd_bus_message_is_method_error(message, NULL) || read_answer(message, &answer) < 0) {
 		take_failure(ask, message);
 	} else {
-		if (bus->polkit_failed)
-			log_info("polkit answers again");
-		bus->polkit_failed = false;
 		take_answer(ask, &answer);
 	}
 	send_waiting(bus);

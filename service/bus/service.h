@@ -103,11 +103,11 @@ struct Bus {
 	Timer calls_timer;
 
 	/* authority.c */
-	bool has_polkit; /* it is the system's bus: who is not root is asked about */
-	bool polkit_failed;
-	GQueue asks;               /* Ask.link: calls that wait for polkit */
-	GHashTable *askers_by_uid; /* uid -> Asker */
-	GQueue askers;             /* Asker.turn_link: who may have one more question sent */
+	bool has_polkit;                /* it is the system's bus: who is not root is asked about */
+	uint64_t polkit_complaint_usec; /* monotonic: the last; 0: none */
+	GQueue asks;                    /* Ask.link: calls that wait for polkit */
+	GHashTable *askers_by_uid;      /* uid -> Asker */
+	GQueue askers;                  /* Asker.turn_link: who may have one more question sent */
 	unsigned n_asked, n_prompts;
 	uint64_t last_prompt;
 

@@ -1,6 +1,7 @@
 /* The client's half of the fixture. GDBus's own thread appends to the list, the test's thread waits on it. */
 #include <gio/gunixfdlist.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 
@@ -27,18 +28,24 @@ static GDBusMessage *take_message(
 	return NULL;
 }
 
+guint32 client_send_message(Client *client, GDBusMessage *message)
+{
+	g_autoptr(GError) error = NULL;
+	guint32 serial;
+
+	g_dbus_connection_send_message(
+		client->connection, message, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
+	g_assert_no_error(error);
+	return serial;
+}
+
 static guint32 send_to_bus(Client *client, const char *member, const char *text)
 {
 	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(
 		"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", member);
-	g_autoptr(GError) error = NULL;
-	guint32 serial;
 
 	g_dbus_message_set_body(call, g_variant_new("(s)", text));
-	g_dbus_connection_send_message(
-		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
-	g_assert_no_error(error);
-	return serial;
+	return client_send_message(client, call);
 }
 
 void client_match(Client *client, const char *rule)
@@ -62,6 +69,19 @@ guint32 client_pid_of(Client *client, const char *name)
 	return pid;
 }
 
+void client_own_name(Client *client, const char *name)
+{
+	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(
+		"org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName");
+	g_autoptr(GVariant) result = NULL;
+	guint32 code;
+
+	g_dbus_message_set_body(call, g_variant_new("(su)", name, 0));
+	result = client_result(client, client_send_message(client, call));
+	g_variant_get(result, "(u)", &code);
+	g_assert_cmpuint(code, ==, 1);
+}
+
 Client *client_new(const char *address)
 {
 	Client *client = g_new0(Client, 1);
@@ -78,6 +98,17 @@ Client *client_new(const char *address)
 	g_dbus_connection_add_filter(client->connection, take_message, client, NULL);
 	client_match(client, "type='signal',sender='org.roost1',path_namespace='/org/roost1'");
 	client_match(client, "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged'");
+	return client;
+}
+
+Client *client_new_as(const char *address, guint uid)
+{
+	Client *client;
+
+	/* The bus takes note of who connects. */
+	g_assert_cmpint(seteuid(uid), ==, 0);
+	client = client_new(address);
+	g_assert_cmpint(seteuid(0), ==, 0);
 	return client;
 }
 
@@ -155,16 +186,11 @@ static guint32 send_call(Client *client, const char *path, const char *interface
 	GVariant *args, GDBusMessageFlags flags)
 {
 	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(NAME, path, interface, member);
-	g_autoptr(GError) error = NULL;
-	guint32 serial;
 
 	if (args)
 		g_dbus_message_set_body(call, args);
 	g_dbus_message_set_flags(call, flags);
-	g_dbus_connection_send_message(
-		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
-	g_assert_no_error(error);
-	return serial;
+	return client_send_message(client, call);
 }
 
 guint32 client_send(
@@ -192,6 +218,17 @@ guint32 client_send_with_fds(Client *client, const char *path, const char *inter
 		client->connection, call, G_DBUS_SEND_MESSAGE_FLAGS_NONE, &serial, &error);
 	g_assert_no_error(error);
 	return serial;
+}
+
+static bool is_call(GDBusMessage *message, const void *member)
+{
+	return g_dbus_message_get_message_type(message) == G_DBUS_MESSAGE_TYPE_METHOD_CALL &&
+	       strcmp(g_dbus_message_get_member(message), member) == 0;
+}
+
+gsize client_await_call(Client *client, gsize from, const char *member)
+{
+	return await(client, from, is_call, member, member);
 }
 
 guint32 client_send_interactively(

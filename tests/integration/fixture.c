@@ -160,7 +160,8 @@ static GPtrArray *roostd_arguments(Fixture *fixture)
 	GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
 
 	g_ptr_array_add(argv, g_strdup(program("ROOSTD")));
-	g_ptr_array_add(argv, g_strdup_printf("--bus=%s", fixture->address));
+	g_ptr_array_add(
+		argv, g_strdup_printf("--bus=%s", fixture->options.is_system ? "system" : fixture->address));
 	g_ptr_array_add(argv, g_strdup_printf("--state-dir=%s/state", fixture->dir));
 	g_ptr_array_add(argv, g_strdup_printf("--runtime-dir=%s/run", fixture->dir));
 	g_ptr_array_add(argv, fixture->options.qemu_script

@@ -28,6 +28,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Client, client_free)
 
 const char *client_name(const Client *client);
 
+/* The same, as another user; root only. */
+Client *client_new_as(const char *address, guint uid);
+/* Any message; its serial. */
+guint32 client_send_message(Client *client, GDBusMessage *message);
+/* Waits for a call to this client from position `from` on; its position. */
+gsize client_await_call(Client *client, gsize from, const char *member);
+/* Takes a name on the bus, which must be free. */
+void client_own_name(Client *client, const char *name);
 /* Wants more signals. */
 void client_match(Client *client, const char *rule);
 
@@ -96,6 +104,7 @@ typedef struct FixtureOptions {
 	int max_workers;       /* 0: roostd's own */
 	const char *qemu_user; /* NULL: as roostd */
 	double idle_exit;      /* 0: never */
+	bool is_system;        /* roostd takes the bus for the system's: polkit is asked */
 	bool activated;        /* roostd is not started: the bus starts it */
 	bool own_service_file; /* and the test says how: services/org.roost1.service in the folder */
 	/* A shell script in QEMU's place, for fixture_write_qemu(); "": none is there yet. NULL: QEMU itself.
