@@ -17,39 +17,42 @@
 
 #define COMPLAINT_PERIOD_USEC (60 * USEC_PER_SEC)
 
-/* A user of whose calls some wait. */
+/* A user of whose calls some wait, or of whom polkit is still asked. */
 typedef struct Asker {
 	uint32_t uid;
 	unsigned n_asks, n_asked, n_prompts;
-	GQueue waiting;  /* Ask.waiting_link: not sent yet */
-	GList turn_link; /* Bus.askers: may send */
+	GQueue waiting;  /* Ask.waiting_link: no question was sent yet */
+	GList turn_link; /* Bus.askers: may have one sent */
 	bool has_turn;
 } Asker;
 
-typedef enum AskState {
-	ASK_WAITING,  /* to be sent */
-	ASK_ASKED,    /* polkit has the question */
-	ASK_PROMPTED, /* and somebody is asked to authenticate */
-	ASK_DECIDED,
-} AskState;
+/* What polkit was asked and has not answered. */
+typedef struct Question {
+	Bus *bus;
+	Asker *asker;
+	Ask *ask; /* who wants to know; NULL: nobody any more */
+	sd_bus_slot *slot;
+	GList link;    /* Bus.questions */
+	char name[32]; /* by which polkit can be told to give up; "": it does not ask anybody else */
+} Question;
 
 struct Ask {
 	Call *call;
 	Asker *asker;
 	AccessRequest request;
-	AskState state;
-	unsigned step;      /* of the request's, that is asked about */
-	sd_bus_slot *slot;  /* of the question that polkit has */
-	uint64_t sent_usec; /* monotonic */
-	GList link;         /* Bus.asks */
-	GList waiting_link; /* Asker.waiting, while it is */
-	GList line_link;    /* its sender's line */
-	bool in_line;
-	GError *refusal;      /* when it is decided; NULL: authorized */
-	char prompt_name[32]; /* by which polkit can be told to give up; "" while nobody was prompted */
+	unsigned step;       /* of the request's, that is asked about */
+	Question *question;  /* NULL: it waits for its turn, or is decided */
+	bool is_waiting;     /* for its turn */
+	bool is_prompted;    /* somebody is asked to authenticate */
+	bool is_decided;     /* and waits for those before it */
+	GError *refusal;     /* then; NULL: it is authorized */
+	uint64_t until_usec; /* monotonic: when it is refused without an answer */
+	GList link;          /* Bus.asks, or, when it is prompted, Bus.prompted */
+	GList waiting_link;  /* Asker.waiting */
+	GList line_link;     /* its sender's line; not when it is prompted */
 };
 
-/* ---- counting, and turns ---- */
+/* ---- turns ---- */
 static Asker *find_asker(Bus *bus, uint32_t uid)
 {
 	Asker *asker = g_hash_table_lookup(bus->askers_by_uid, GUINT_TO_POINTER(uid));
@@ -64,7 +67,13 @@ static Asker *find_asker(Bus *bus, uint32_t uid)
 	return asker;
 }
 
-/* To the end of those who may send, or out of it. */
+static void forget_asker_if_done(Bus *bus, Asker *asker)
+{
+	if (asker->n_asks == 0 && asker->n_asked == 0 && asker->n_prompts == 0)
+		g_hash_table_remove(bus->askers_by_uid, GUINT_TO_POINTER(asker->uid));
+}
+
+/* To the end of those who may have a question sent, or out of it. */
 static void update_turn(Bus *bus, Asker *asker)
 {
 	if (asker->has_turn)
@@ -74,30 +83,76 @@ static void update_turn(Bus *bus, Asker *asker)
 		g_queue_push_tail_link(&bus->askers, &asker->turn_link);
 }
 
-static void count(Ask *ask, int by)
+static void set_waiting(Ask *ask, bool is_waiting)
 {
-	Bus *bus = ask->call->bus;
-	Asker *asker = ask->asker;
-
-	if (ask->state == ASK_ASKED) {
-		asker->n_asked += (unsigned)by;
-		bus->n_asked += (unsigned)by;
-	} else if (ask->state == ASK_PROMPTED) {
-		asker->n_prompts += (unsigned)by;
-		bus->n_prompts += (unsigned)by;
-	} else if (ask->state == ASK_WAITING && by > 0) {
-		g_queue_push_tail_link(&asker->waiting, &ask->waiting_link);
-	} else if (ask->state == ASK_WAITING) {
-		g_queue_unlink(&asker->waiting, &ask->waiting_link);
-	}
+	if (ask->is_waiting == is_waiting)
+		return;
+	ask->is_waiting = is_waiting;
+	if (is_waiting)
+		g_queue_push_tail_link(&ask->asker->waiting, &ask->waiting_link);
+	else
+		g_queue_unlink(&ask->asker->waiting, &ask->waiting_link);
+	update_turn(ask->call->bus, ask->asker);
 }
 
-static void set_state(Ask *ask, AskState state)
+/* ---- questions ---- */
+static Question *question_new(Ask *ask, const char *name)
 {
-	count(ask, -1);
-	ask->state = state;
-	count(ask, 1);
-	update_turn(ask->call->bus, ask->asker);
+	Bus *bus = ask->call->bus;
+	Question *question = g_new0(Question, 1);
+
+	question->bus = bus;
+	question->asker = ask->asker;
+	question->ask = ask;
+	g_strlcpy(question->name, name, sizeof question->name);
+	question->link.data = question;
+	g_queue_push_tail_link(&bus->questions, &question->link);
+	if (*name) {
+		ask->asker->n_prompts++;
+		bus->n_prompts++;
+	} else {
+		ask->asker->n_asked++;
+	}
+	update_turn(bus, ask->asker);
+	ask->question = question;
+	return question;
+}
+
+/* It was answered, or will not be. */
+static void question_free(Question *question)
+{
+	Bus *bus = question->bus;
+	Asker *asker = question->asker;
+
+	sd_bus_slot_unref(question->slot);
+	g_queue_unlink(&bus->questions, &question->link);
+	if (*question->name) {
+		asker->n_prompts--;
+		bus->n_prompts--;
+	} else {
+		asker->n_asked--;
+	}
+	if (question->ask)
+		question->ask->question = NULL;
+	update_turn(bus, asker);
+	forget_asker_if_done(bus, asker);
+	g_free(question);
+}
+
+/* Nobody wants to know any more: then nobody need be asked for a password. */
+static void question_abandon(Question *question)
+{
+	Bus *bus = question->bus;
+	int r;
+
+	question->ask->question = NULL;
+	question->ask = NULL;
+	if (!*question->name || bus->lost)
+		return;
+	r = sd_bus_call_method_async(bus->connection, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+		"CancelCheckAuthorization", NULL, NULL, "s", question->name);
+	if (r < 0)
+		log_warning("polkit can't be told that nobody waits any more: %s", g_strerror(-r));
 }
 
 /* ---- the life of an ask ---- */
@@ -109,53 +164,29 @@ static Ask *ask_new(Call *call, AccessRequest *request_consume)
 	ask->call = call;
 	ask->request = *request_consume;
 	*request_consume = (AccessRequest){0};
+	ask->until_usec = clock_monotonic_usec() + engine_deadline_usec(bus->engine, DEADLINE_QUERY);
+	timer_set(&bus->asks_timer, ask->until_usec);
 	ask->link.data = ask->waiting_link.data = ask->line_link.data = ask;
 	g_queue_push_tail_link(&bus->asks, &ask->link);
 	g_queue_push_tail_link(senders_line(call), &ask->line_link);
-	ask->in_line = true;
 	ask->asker = find_asker(bus, call->uid);
 	ask->asker->n_asks++;
-	ask->state = ASK_WAITING;
-	count(ask, 1);
-	update_turn(bus, ask->asker);
+	set_waiting(ask, true);
 	return ask;
-}
-
-static void leave_line(Ask *ask)
-{
-	if (ask->in_line)
-		g_queue_unlink(senders_line(ask->call), &ask->line_link);
-	ask->in_line = false;
-}
-
-/* Forgets the question that polkit still has, and lets no prompt stay. */
-static void take_back(Ask *ask)
-{
-	const Bus *bus = ask->call->bus;
-	int r;
-
-	if (!ask->slot)
-		return;
-	ask->slot = sd_bus_slot_unref(ask->slot);
-	if (ask->state != ASK_PROMPTED || bus->lost)
-		return;
-	r = sd_bus_call_method_async(bus->connection, NULL, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
-		"CancelCheckAuthorization", NULL, NULL, "s", ask->prompt_name);
-	if (r < 0)
-		log_warning("polkit can't be told that nobody waits any more: %s", g_strerror(-r));
 }
 
 static void ask_free(Ask *ask)
 {
 	Bus *bus = ask->call->bus;
-	Asker *asker = ask->asker;
 
-	leave_line(ask);
-	take_back(ask);
-	set_state(ask, ASK_DECIDED);
-	if (--asker->n_asks == 0)
-		g_hash_table_remove(bus->askers_by_uid, GUINT_TO_POINTER(asker->uid));
-	g_queue_unlink(&bus->asks, &ask->link);
+	set_waiting(ask, false);
+	if (ask->question)
+		question_abandon(ask->question);
+	if (!ask->is_prompted)
+		g_queue_unlink(senders_line(ask->call), &ask->line_link);
+	g_queue_unlink(ask->is_prompted ? &bus->prompted : &bus->asks, &ask->link);
+	ask->asker->n_asks--;
+	forget_asker_if_done(bus, ask->asker);
 	ask->call->ask = NULL;
 	access_request_clear(&ask->request);
 	g_clear_error(&ask->refusal);
@@ -181,19 +212,22 @@ static void conclude_line(GQueue *line) ON_BUS_THREAD
 {
 	Ask *ask;
 
-	while ((ask = g_queue_peek_head(line)) && ask->state == ASK_DECIDED)
+	while ((ask = g_queue_peek_head(line)) && ask->is_decided)
 		conclude(ask);
 }
 
 /* `refusal`: NULL: it is authorized. */
 static void decide(Ask *ask, GError *refusal_consume) ON_BUS_THREAD
 {
-	set_state(ask, ASK_DECIDED);
+	set_waiting(ask, false);
+	if (ask->question)
+		question_abandon(ask->question);
+	ask->is_decided = true;
 	ask->refusal = refusal_consume;
-	if (ask->in_line)
-		conclude_line(senders_line(ask->call));
-	else
+	if (ask->is_prompted)
 		conclude(ask);
+	else
+		conclude_line(senders_line(ask->call));
 }
 
 /* ---- refusals ---- */
@@ -209,11 +243,10 @@ static GError *refuse(const Ask *ask, VmError code, const char *why)
 static GError *refuse_challenge(const Ask *ask)
 {
 	return refuse(ask, VM_ERROR_AUTHENTICATION_NEEDED,
-		ask->state == ASK_PROMPTED
-			? "somebody must authenticate, and no agent is there to ask for it (a desktop has "
-			  "one; "
-			  "in a terminal there is pkttyagent)"
-			: "somebody must authenticate, and the call does not allow to ask for it");
+		ask->is_prompted ? "somebody must authenticate, and no agent is there to ask for it (a "
+				   "desktop has one; "
+				   "in a terminal there is pkttyagent)"
+				 : "somebody must authenticate, and the call does not allow to ask for it");
 }
 
 /* polkit has no answer. */
@@ -231,7 +264,7 @@ static GError *refuse_for_failure(const Ask *ask, const char *why)
 		"%s: only root may do this now, since polkit can't be asked: %s", ask->call->row->name, why);
 }
 
-/* ---- questions ---- */
+/* ---- asking ---- */
 static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 static int append_details(sd_bus_message *m, const Ask *ask)
@@ -258,13 +291,14 @@ static int append_details(sd_bus_message *m, const Ask *ask)
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int send_question(Ask *ask) ON_BUS_THREAD
+/* No timeout: a question stays one until it is answered; the Ask has the deadline. */
+static int send_question(Question *question) ON_BUS_THREAD
 {
-	Bus *bus = ask->call->bus;
-	bool prompts = ask->state == ASK_PROMPTED;
+	const Ask *ask = question->ask;
+	sd_bus *connection = question->bus->connection;
 	sd_bus_message *m = NULL;
 	int r = sd_bus_message_new_method_call(
-		bus->connection, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
+		connection, &m, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization");
 
 	if (r >= 0)
 		r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s",
@@ -272,10 +306,10 @@ static int send_question(Ask *ask) ON_BUS_THREAD
 	if (r >= 0)
 		r = append_details(m, ask);
 	if (r >= 0)
-		r = sd_bus_message_append(m, "us", prompts ? FLAG_ALLOW_INTERACTION : 0, ask->prompt_name);
+		r = sd_bus_message_append(
+			m, "us", ask->is_prompted ? FLAG_ALLOW_INTERACTION : 0, question->name);
 	if (r >= 0)
-		r = sd_bus_call_async(bus->connection, &ask->slot, m, on_answer, ask,
-			prompts ? UINT64_MAX : engine_deadline_usec(bus->engine, DEADLINE_QUERY));
+		r = sd_bus_call_async(connection, &question->slot, m, on_answer, question, UINT64_MAX);
 	sd_bus_message_unref(m);
 	return r;
 }
@@ -283,11 +317,19 @@ static int send_question(Ask *ask) ON_BUS_THREAD
 /* Perhaps it is decided when this returns. */
 static void ask_now(Ask *ask) ON_BUS_THREAD
 {
-	int r = send_question(ask);
+	Bus *bus = ask->call->bus;
+	Question *question;
+	char name[32] = "";
+	int r;
 
-	ask->sent_usec = clock_monotonic_usec();
-	if (r < 0)
+	if (ask->is_prompted)
+		g_snprintf(name, sizeof name, "roost%" G_GUINT64_FORMAT, ++bus->last_prompt);
+	question = question_new(ask, name);
+	r = send_question(question);
+	if (r < 0) {
+		question_free(question);
 		decide(ask, refuse_for_failure(ask, g_strerror(-r)));
+	}
 }
 
 /* Sends what may be sent, of each user in turn. */
@@ -295,26 +337,13 @@ static void send_waiting(Bus *bus) ON_BUS_THREAD
 {
 	Asker *asker;
 
-	while (!bus->ending && bus->n_asked < AUTHORITY_ASKED_MAX &&
+	while (!bus->ending && bus->questions.length - bus->n_prompts < AUTHORITY_ASKED_MAX &&
 		(asker = g_queue_peek_head(&bus->askers))) {
 		Ask *ask = g_queue_peek_head(&asker->waiting);
 
-		set_state(ask, ASK_ASKED);
+		set_waiting(ask, false);
 		ask_now(ask);
 	}
-}
-
-/* polkit takes too long to answer one: those that wait would wait for as long again. */
-static void give_up_waiting(Bus *bus, const char *why) ON_BUS_THREAD
-{
-	g_autoptr(GPtrArray) waiting = g_ptr_array_new();
-
-	/* Deciding one lets others go, but none of these. */
-	for (GList *l = bus->asks.head; l; l = l->next)
-		if (((Ask *)l->data)->state == ASK_WAITING)
-			g_ptr_array_add(waiting, l->data);
-	for (unsigned i = 0; i < waiting->len; i++)
-		decide(waiting->pdata[i], refuse_for_failure(waiting->pdata[i], why));
 }
 
 /* Somebody is asked to authenticate. Those behind it in its line don't wait for that. */
@@ -331,9 +360,10 @@ static void prompt(Ask *ask) ON_BUS_THREAD
 				    bus->n_prompts));
 		return;
 	}
-	g_snprintf(ask->prompt_name, sizeof ask->prompt_name, "roost%" G_GUINT64_FORMAT, ++bus->last_prompt);
-	set_state(ask, ASK_PROMPTED);
-	leave_line(ask);
+	g_queue_unlink(&bus->asks, &ask->link);
+	g_queue_unlink(line, &ask->line_link);
+	ask->is_prompted = true;
+	g_queue_push_tail_link(&bus->prompted, &ask->link);
 	ask_now(ask);
 	conclude_line(line);
 }
@@ -376,7 +406,7 @@ static void take_answer(Ask *ask, const Answer *answer) ON_BUS_THREAD
 		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was dismissed"));
 	} else if (!answer->is_challenge) {
 		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, NULL));
-	} else if (ask->state == ASK_ASKED &&
+	} else if (!ask->is_prompted &&
 		   sd_bus_message_get_allow_interactive_authorization(ask->call->message) > 0) {
 		prompt(ask);
 	} else {
@@ -386,38 +416,48 @@ static void take_answer(Ask *ask, const Answer *answer) ON_BUS_THREAD
 
 static void take_failure(Ask *ask, sd_bus_message *message) ON_BUS_THREAD
 {
-	Bus *bus = ask->call->bus;
 	const sd_bus_error *error = sd_bus_message_get_error(message);
 	g_autofree char *why =
 		!error ? g_strdup("its answer can't be read")
 		       : g_strdup_printf("%s (%s)", error->message ? error->message : "", error->name);
-	bool is_late =
-		ask->state == ASK_ASKED &&
-		clock_monotonic_usec() >= ask->sent_usec + engine_deadline_usec(bus->engine, DEADLINE_QUERY);
 
-	if (error && ask->state == ASK_PROMPTED && g_strcmp0(error->name, POLKIT_CANCELLED) == 0)
+	if (error && ask->is_prompted && g_strcmp0(error->name, POLKIT_CANCELLED) == 0)
 		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was cancelled"));
 	else
 		decide(ask, refuse_for_failure(ask, why));
-	if (is_late)
-		give_up_waiting(bus, why);
 }
 
 static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
-	Ask *ask = userdata;
-	Bus *bus = ask->call->bus;
+	Question *question = userdata;
+	Bus *bus = question->bus;
+	Ask *ask = question->ask;
 	Answer answer;
 
 	assert_bus_thread(__func__);
-	ask->slot = sd_bus_slot_unref(ask->slot);
-	if (sd_bus_message_is_method_error(message, NULL) || read_answer(message, &answer) < 0) {
+	question_free(question);
+	if (!ask)
+		;
+	else if (sd_bus_message_is_method_error(message, NULL) || read_answer(message, &answer) < 0)
 		take_failure(ask, message);
-	} else {
+	else
 		take_answer(ask, &answer);
-	}
 	send_waiting(bus);
 	return 0;
+}
+
+static void on_asks_time(void *user)
+{
+	Bus *bus = user;
+	uint64_t now = clock_monotonic_usec();
+	Ask *ask = NULL;
+
+	assert_bus_thread(__func__);
+	/* Those that are decided wait for one that came before, and so is due before. */
+	while ((ask = g_queue_peek_head(&bus->asks)) && ask->until_usec <= now)
+		decide(ask, refuse_for_failure(ask, "it does not answer"));
+	if (ask)
+		timer_set(&bus->asks_timer, ask->until_usec);
 }
 
 /* ---- calls ---- */
@@ -430,30 +470,30 @@ void authority_ask(Call *call, AccessRequest *request_consume)
 
 void authority_forget(Call *call)
 {
-	Bus *bus = call->bus;
-
-	if (!call->ask)
-		return;
-	ask_free(call->ask);
-	send_waiting(bus);
+	if (call->ask)
+		ask_free(call->ask);
 }
 
 Call *authority_first_waiting(Bus *bus)
 {
 	Ask *ask = g_queue_peek_head(&bus->asks);
 
+	if (!ask)
+		ask = g_queue_peek_head(&bus->prompted);
 	return ask ? ask->call : NULL;
 }
 
-void authority_init(Bus *bus)
+int authority_init(Bus *bus)
 {
 	bus->askers_by_uid = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-	g_queue_init(&bus->askers);
-	g_queue_init(&bus->asks);
+	return timer_init(&bus->asks_timer, bus->loop, on_asks_time, bus);
 }
 
 void authority_done(Bus *bus)
 {
-	g_assert(bus->asks.length == 0);
+	g_assert(!authority_first_waiting(bus));
+	while (bus->questions.head)
+		question_free(bus->questions.head->data);
 	g_clear_pointer(&bus->askers_by_uid, g_hash_table_unref);
+	timer_done(&bus->asks_timer);
 }

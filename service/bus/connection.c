@@ -104,7 +104,6 @@ static int set_up(Bus *bus)
 {
 	int r = gate_register(bus);
 
-	authority_init(bus);
 	if (r >= 0)
 		r = manager_register(bus);
 	if (r >= 0)
@@ -117,6 +116,8 @@ static int set_up(Bus *bus)
 			on_disconnected, bus);
 	if (r >= 0)
 		r = calls_init(bus);
+	if (r >= 0)
+		r = authority_init(bus);
 	if (r >= 0)
 		r = senders_init(bus);
 	if (r >= 0)

@@ -105,11 +105,14 @@ struct Bus {
 	/* authority.c */
 	bool has_polkit;                /* it is the system's bus: who is not root is asked about */
 	uint64_t polkit_complaint_usec; /* monotonic: the last; 0: none */
-	GQueue asks;                    /* Ask.link: calls that wait for polkit */
+	GQueue asks;                    /* Ask.link: calls that wait for polkit, in the order they came */
+	GQueue prompted;                /* Ask.link: likewise, for which somebody must authenticate */
+	GQueue questions;               /* Question.link: what polkit has not answered */
 	GHashTable *askers_by_uid;      /* uid -> Asker */
 	GQueue askers;                  /* Asker.turn_link: who may have one more question sent */
-	unsigned n_asked, n_prompts;
+	unsigned n_prompts;             /* questions for which somebody is asked to authenticate */
 	uint64_t last_prompt;
+	Timer asks_timer;
 
 	/* senders.c */
 	GHashTable *senders; /* unique name -> Sender */

@@ -69,7 +69,7 @@ guint polkit_count(Polkit *polkit, const char *subject)
 		if (g_strcmp0(g_dbus_message_get_member(message), "CheckAuthorization") != 0)
 			continue;
 		read_question(message, &question);
-		n += strcmp(question.subject, subject) == 0;
+		n += !subject || strcmp(question.subject, subject) == 0;
 	}
 	return n;
 }

@@ -35,7 +35,7 @@ void read_question(GDBusMessage *message, Question *ret_question);
 Question polkit_next(Polkit *polkit, const char *action);
 void polkit_answer(Polkit *polkit, const Question *question, const char *answer);
 void polkit_fail(Polkit *polkit, const Question *question, const char *name, const char *text);
-/* How many questions there are that were not looked at, about this caller. */
+/* How many questions there are that were not looked at, about this caller (NULL: any). */
 guint polkit_count(Polkit *polkit, const char *subject);
 
 /* ---- the scene ---- */

@@ -234,6 +234,8 @@ void world_start_roostd(World *world, const char *const *options)
 	g_ptr_array_add(argv, (char *)"--bus=system");
 	g_ptr_array_add(argv, (char *)"--log-level=warning");
 	g_ptr_array_add(argv, qemu);
+	/* Slow machines are not what is tested. */
+	g_ptr_array_add(argv, (char *)"--deadline-scale=10");
 	for (; options && *options; options++)
 		g_ptr_array_add(argv, (char *)*options);
 	g_ptr_array_add(argv, NULL);
