@@ -17,6 +17,9 @@
 
 #define COMPLAINT_PERIOD_USEC (60 * USEC_PER_SEC)
 
+#define REFUSAL_USEC (USEC_PER_SEC / AUTHORITY_REFUSALS_PER_SEC)
+#define BURST_USEC   (AUTHORITY_REFUSALS_BURST * REFUSAL_USEC)
+
 /* A user of whose calls some wait, or of whom polkit is still asked. */
 typedef struct Asker {
 	uint32_t uid;
@@ -24,6 +27,8 @@ typedef struct Asker {
 	GQueue waiting;  /* Ask.waiting_link: no question was sent yet */
 	GList turn_link; /* Bus.askers: may have one sent */
 	bool has_turn;
+	uint64_t refused_until_usec; /* monotonic: grows with each refusal; it may be ahead of now by the
+					burst */
 } Asker;
 
 /* What polkit was asked and has not answered. */
@@ -67,10 +72,22 @@ static Asker *find_asker(Bus *bus, uint32_t uid)
 	return asker;
 }
 
+/* Nothing is under way, and no refusal weighs any more. */
+static bool asker_is_done(const Asker *asker)
+{
+	return asker->n_asks == 0 && asker->n_asked == 0 && asker->n_prompts == 0 &&
+	       asker->refused_until_usec <= clock_monotonic_usec();
+}
+
 static void forget_asker_if_done(Bus *bus, Asker *asker)
 {
-	if (asker->n_asks == 0 && asker->n_asked == 0 && asker->n_prompts == 0)
+	if (asker_is_done(asker))
 		g_hash_table_remove(bus->askers_by_uid, GUINT_TO_POINTER(asker->uid));
+}
+
+static bool asker_must_pause(const Asker *asker)
+{
+	return asker->refused_until_usec > clock_monotonic_usec() + BURST_USEC;
 }
 
 /* To the end of those who may have a question sent, or out of it. */
@@ -79,8 +96,18 @@ static void update_turn(Bus *bus, Asker *asker)
 	if (asker->has_turn)
 		g_queue_unlink(&bus->askers, &asker->turn_link);
 	asker->has_turn = asker->waiting.length > 0 && asker->n_asked < AUTHORITY_USER_ASKED_MAX;
+	if (asker->has_turn && asker_must_pause(asker)) {
+		asker->has_turn = false;
+		timer_set(&bus->asks_timer, asker->refused_until_usec - BURST_USEC);
+	}
 	if (asker->has_turn)
 		g_queue_push_tail_link(&bus->askers, &asker->turn_link);
+}
+
+static void charge_refusal(Bus *bus, Asker *asker)
+{
+	asker->refused_until_usec = MAX(asker->refused_until_usec, clock_monotonic_usec()) + REFUSAL_USEC;
+	update_turn(bus, asker);
 }
 
 static void set_waiting(Ask *ask, bool is_waiting)
@@ -231,6 +258,13 @@ static void decide(Ask *ask, GError *refusal_consume) ON_BUS_THREAD
 }
 
 /* ---- refusals ---- */
+/* polkit has answered, and it is no. */
+static void turn_down(Ask *ask, GError *refusal_consume) ON_BUS_THREAD
+{
+	charge_refusal(ask->call->bus, ask->asker);
+	decide(ask, refusal_consume);
+}
+
 static GError *refuse(const Ask *ask, VmError code, const char *why)
 {
 	const ActionRow *action = &actions[ask->request.steps[ask->step]];
@@ -262,6 +296,16 @@ static GError *refuse_for_failure(const Ask *ask, const char *why)
 	}
 	return g_error_new(VM_ERROR, VM_ERROR_ACCESS_DENIED,
 		"%s: only root may do this now, since polkit can't be asked: %s", ask->call->row->name, why);
+}
+
+static GError *refuse_late(const Ask *ask)
+{
+	if (!ask->is_waiting || !asker_must_pause(ask->asker))
+		return refuse_for_failure(ask, "it does not answer");
+	return g_error_new(VM_ERROR, VM_ERROR_LIMIT_REACHED,
+		"%s: too many calls of uid %u were refused lately: polkit is asked about it %u times a "
+		"second",
+		ask->call->row->name, (unsigned)ask->call->uid, AUTHORITY_REFUSALS_PER_SEC);
 }
 
 /* ---- asking ---- */
@@ -403,14 +447,14 @@ static void take_answer(Ask *ask, const Answer *answer) ON_BUS_THREAD
 		else
 			decide(ask, NULL);
 	} else if (answer->is_dismissed) {
-		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was dismissed"));
+		turn_down(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was dismissed"));
 	} else if (!answer->is_challenge) {
-		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, NULL));
+		turn_down(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, NULL));
 	} else if (!ask->is_prompted &&
 		   sd_bus_message_get_allow_interactive_authorization(ask->call->message) > 0) {
 		prompt(ask);
 	} else {
-		decide(ask, refuse_challenge(ask));
+		turn_down(ask, refuse_challenge(ask));
 	}
 }
 
@@ -422,9 +466,9 @@ static void take_failure(Ask *ask, sd_bus_message *message) ON_BUS_THREAD
 		       : g_strdup_printf("%s (%s)", error->message ? error->message : "", error->name);
 
 	if (error && ask->is_prompted && g_strcmp0(error->name, POLKIT_CANCELLED) == 0)
-		decide(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was cancelled"));
+		turn_down(ask, refuse(ask, VM_ERROR_ACCESS_DENIED, "the authentication was cancelled"));
 	else
-		decide(ask, refuse_for_failure(ask, why));
+		turn_down(ask, refuse_for_failure(ask, why));
 }
 
 static int on_answer(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -450,14 +494,25 @@ static void on_asks_time(void *user)
 {
 	Bus *bus = user;
 	uint64_t now = clock_monotonic_usec();
+	GHashTableIter iter;
 	Ask *ask = NULL;
+	void *value;
 
 	assert_bus_thread(__func__);
 	/* Those that are decided wait for one that came before, and so is due before. */
 	while ((ask = g_queue_peek_head(&bus->asks)) && ask->until_usec <= now)
-		decide(ask, refuse_for_failure(ask, "it does not answer"));
+		decide(ask, refuse_late(ask));
 	if (ask)
 		timer_set(&bus->asks_timer, ask->until_usec);
+	/* Whoever has paused for long enough. */
+	g_hash_table_iter_init(&iter, bus->askers_by_uid);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		if (asker_is_done(value))
+			g_hash_table_iter_remove(&iter);
+		else if (!((Asker *)value)->has_turn)
+			update_turn(bus, value);
+	}
+	send_waiting(bus);
 }
 
 /* ---- calls ---- */

@@ -10,7 +10,9 @@
  * is there. When its caller leaves before, polkit is told to give up.
  *
  * The bus lets a connection have 128 questions open, and every user's are on ours. So each user has a few at
- * a time, and users take turns. A Question counts until polkit has answered it, also when nobody waits for
+ * a time, and users take turns. polkit takes one after the other, too, and takes its time: so one whose calls
+ * are refused again and again is asked about more slowly, and who floods the service with such calls waits,
+ * not those who may. A Question counts until polkit has answered it, also when nobody waits for
  * the answer any more: who calls and leaves, and calls and leaves, gets no more of them.
  *
  * The subject is the caller's name on the bus: nobody else can have had it. That an answer is polkit's is the
@@ -21,9 +23,13 @@
 /* Questions that polkit has at once, in all and of one user; and apart from these, such for which somebody is
  * asked to authenticate. */
 #define AUTHORITY_ASKED_MAX        48U
-#define AUTHORITY_USER_ASKED_MAX   8U
+#define AUTHORITY_USER_ASKED_MAX   2U
 #define AUTHORITY_PROMPTS_MAX      64U
 #define AUTHORITY_USER_PROMPTS_MAX 8U
+
+/* Of one user so many calls are refused at once, and then so many in a second. */
+#define AUTHORITY_REFUSALS_BURST   40U
+#define AUTHORITY_REFUSALS_PER_SEC 20U
 
 int authority_init(Bus *bus);
 void authority_done(Bus *bus);

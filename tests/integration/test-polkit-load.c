@@ -6,11 +6,13 @@
 /* Slow machines are not what is tested. */
 static const FixtureOptions system_bus = {.is_system = true, .deadline_scale = 20};
 
-#define AT_ONCE       8   /* questions of one user that polkit has */
-#define PROMPTS       8   /* likewise, for which somebody is asked */
-#define UNANSWERED    256 /* calls of one user */
-#define SPARE         32
-#define OF_CONNECTION 120 /* the bus allows 128 */
+#define AT_ONCE         2   /* questions of one user that polkit has */
+#define PROMPTS         8   /* likewise, for which somebody is asked */
+#define UNANSWERED      256 /* calls of one user */
+#define SPARE           32
+#define REFUSED_BURST   40
+#define REFUSED_PER_SEC 20
+#define OF_CONNECTION   120 /* the bus allows 128 */
 
 /* It never answers: those that wait are told after one deadline, and others are served. */
 static void test_silence(void)
@@ -70,6 +72,63 @@ static void test_turns(void)
 	for (gsize i = 0; i < G_N_ELEMENTS(mine); i++)
 		client_expect_error(scene.owner, mine[i], DENIED, "*");
 	client_expect_error(scene.other, theirs, DENIED, "*");
+	scene_done(&scene);
+}
+
+/* Answers no to every question there is; how many. */
+static guint say_no(Polkit *polkit)
+{
+	gsize end = client_sync(polkit->client);
+	guint n = 0;
+
+	for (; polkit->next < end; polkit->next++) {
+		GDBusMessage *message = client_message(polkit->client, polkit->next);
+		Question question;
+
+		if (g_strcmp0(g_dbus_message_get_member(message), "CheckAuthorization") != 0)
+			continue;
+		read_question(message, &question);
+		polkit_answer(polkit, &question, NO);
+		n++;
+	}
+	return n;
+}
+
+/* One whose calls are refused again and again waits, and is told so; others don't. */
+static void test_refused(void)
+{
+	static const FixtureOptions hasty = {.is_system = true, .deadline_scale = 0.2};
+	gint64 begin, until = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+	guint n_asked = 0, n_told = 0, n_calls = 0;
+	guint32 calls[OF_CONNECTION];
+	double seconds;
+	Scene scene;
+
+	scene_init(&scene, &hasty);
+	begin = g_get_monotonic_time();
+	while (n_told == 0) {
+		g_assert_cmpint(g_get_monotonic_time(), <, until);
+		for (gsize i = 0; i < G_N_ELEMENTS(calls); i++)
+			calls[i] = client_send(scene.owner, scene.web, VM, "Kill", NULL);
+		n_calls += G_N_ELEMENTS(calls);
+		while (!is_answered(scene.owner, calls[G_N_ELEMENTS(calls) - 1]))
+			n_asked += say_no(&scene.polkit);
+		for (gsize i = 0; i < G_N_ELEMENTS(calls); i++) {
+			GDBusMessage *reply =
+				client_message(scene.owner, client_await_reply(scene.owner, calls[i]));
+
+			n_told += g_strcmp0(g_dbus_message_get_error_name(reply),
+					  ROOST_ERROR("LimitReached")) == 0;
+		}
+	}
+	seconds = (double)(g_get_monotonic_time() - begin) / G_TIME_SPAN_SECOND;
+	g_test_message("of %u calls in %.1f s polkit was asked about %u", n_calls, seconds, n_asked);
+	g_assert_cmpfloat(n_asked, <=, REFUSED_BURST + REFUSED_PER_SEC * seconds + AT_ONCE + 1);
+	/* Somebody else's turn comes all the same. */
+	client_send(scene.owner, scene.web, VM, "Kill", NULL);
+	client_send(scene.other, scene.web, VM, "Kill", NULL);
+	while (strcmp(polkit_next(&scene.polkit, NULL).subject, client_name(scene.other)) != 0)
+		continue;
 	scene_done(&scene);
 }
 
@@ -325,6 +384,7 @@ int main(int argc, char **argv)
 		return 0;
 	g_test_add_func("/polkit-load/silence", test_silence);
 	g_test_add_func("/polkit-load/turns", test_turns);
+	g_test_add_func("/polkit-load/refused", test_refused);
 	g_test_add_func("/polkit-load/many-prompts", test_many_prompts);
 	g_test_add_func("/polkit-load/unanswered", test_unanswered);
 	g_test_add_func("/polkit-load/large", test_large);

@@ -121,10 +121,10 @@ static void test_order(void)
 	calls[2] = client_send(scene.owner, scene.web, VM, "Reset", NULL);
 	pause = polkit_next(&scene.polkit, "org.roost1.manage");
 	resume = polkit_next(&scene.polkit, "org.roost1.manage");
-	reset = polkit_next(&scene.polkit, "org.roost1.manage");
-	/* The last first: it waits for those before it. */
-	polkit_answer(&scene.polkit, &reset, NO);
+	/* The first last: the others wait for it. */
 	polkit_answer(&scene.polkit, &resume, YES);
+	reset = polkit_next(&scene.polkit, "org.roost1.manage");
+	polkit_answer(&scene.polkit, &reset, NO);
 	client_sync(scene.polkit.client);
 	g_assert_false(is_answered(scene.owner, calls[1]));
 	polkit_answer(&scene.polkit, &pause, YES);
