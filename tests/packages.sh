@@ -14,6 +14,7 @@ packages_to_test=(
 	clang-14 clang-format-14 libclang-rt-14-dev spin python3
 	gjs python3-gi gir1.2-glib-2.0 # clients
 	mtools systemd-boot-efi        # a disk that UEFI boots from
+	polkitd dbus passwd            # the system bus: pkttyagent, its configuration, useradd
 )
 
 # packages_missing PACKAGE...: prints those that are not installed.

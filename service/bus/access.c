@@ -66,7 +66,7 @@ bool access_describe(Call *call, BusVm *bv, AccessRequest *ret_request, GError *
 		return false;
 	}
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "arguments", ARGUMENTS_MAX, VM_ERROR_INVALID_ARGS, error);
 	request.member = action_member_find(call->row->interface, call->row->name);
 	g_assert(request.member); /* a test compares the tables */
 	if (bv) {
@@ -79,7 +79,7 @@ bool access_describe(Call *call, BusVm *bv, AccessRequest *ret_request, GError *
 		return false;
 	r = sd_bus_message_rewind(call->message, true);
 	if (r < 0)
-		return member_refuse_arguments(r, error);
+		return member_refuse_argument(r, "arguments", ARGUMENTS_MAX, VM_ERROR_INVALID_ARGS, error);
 	*ret_request = request;
 	request = (AccessRequest){0};
 	return true;

@@ -319,6 +319,11 @@ static const MemberRow *find_row(const char *interface, const char *name)
 	g_assert_not_reached();
 }
 
+bool member_reads(const char *interface, const char *name)
+{
+	return find_row(interface, name)->access == ACCESS_READ;
+}
+
 bool member_may_list(const Bus *bus, const char *member, GError **error)
 {
 	uint64_t n_waiting = 0;

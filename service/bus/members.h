@@ -24,6 +24,9 @@ typedef struct MemberRow {
 	bool (*begin)(Call *call, BusVm *bv, GError **error);
 } MemberRow;
 
+/* Whether a member of the table only reads. Any thread. */
+bool member_reads(const char *interface, const char *name);
+
 /* Reads the a{sv} where the message stands. The strings that `target` points to live as long as *ret_dict. */
 bool member_read_options(sd_bus_message *message, const char *member, const OptionRow *rows, size_t n_rows,
 	void *target, GVariant **ret_dict, GError **error);
