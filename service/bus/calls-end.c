@@ -9,7 +9,7 @@ static GError *ending_error(const Call *call)
 }
 
 /* Those that were not accepted yet. */
-static void fail_waiting(Bus *bus) ON_BUS_THREAD
+static void fail_waiting(Bus *bus)
 {
 	Call *call;
 

@@ -73,6 +73,7 @@ static bool begin_start(Call *call, BusVm *bv, GError **error)
 	OperationArgs args = {0};
 	bool paused = false;
 
+	assert_bus_thread(__func__);
 	if (!member_read_options(
 		    call->message, call->row->name, rows, G_N_ELEMENTS(rows), &paused, &dict, error))
 		return false;
