@@ -144,7 +144,13 @@ static GPtrArray *displays(const HostFacts *facts)
 	return words;
 }
 
-static int append_limits(sd_bus_message *reply, const HostFacts *facts)
+/* 0: there is none, and it is not told. */
+static int append_user_limit(sd_bus_message *reply, const char *name, uint64_t value)
+{
+	return value == 0 ? 0 : sd_bus_message_append(reply, "{st}", name, value);
+}
+
+static int append_limits(sd_bus_message *reply, const HostFacts *facts, const BusLimits *user)
 {
 	int r = sd_bus_message_open_container(reply, 'e', "sv");
 
@@ -159,6 +165,12 @@ static int append_limits(sd_bus_message *reply, const HostFacts *facts)
 	if (r >= 0)
 		r = sd_bus_message_append(reply, "{st}", "HostMemory", facts->memory);
 	if (r >= 0)
+		r = append_user_limit(reply, "VMsPerUser", user->max_vms);
+	if (r >= 0)
+		r = append_user_limit(reply, "VCPUsPerUser", user->max_vcpus);
+	if (r >= 0)
+		r = append_user_limit(reply, "MemoryPerUser", user->max_memory);
+	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
@@ -167,7 +179,8 @@ static int append_limits(sd_bus_message *reply, const HostFacts *facts)
 
 static int append_info(sd_bus_message *reply, const void *data)
 {
-	const HostFacts *facts = data;
+	const Bus *bus = data;
+	const HostFacts *facts = bus->host.facts;
 	int r = sd_bus_message_open_container(reply, 'a', "{sv}");
 
 	if (r >= 0)
@@ -179,18 +192,19 @@ static int append_info(sd_bus_message *reply, const void *data)
 	if (r >= 0)
 		r = append_words(reply, "Displays", displays(facts));
 	if (r >= 0)
-		r = append_limits(reply, facts);
+		r = append_limits(reply, facts, &bus->limits);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static void answer(Call *call, const HostFacts *facts) ON_BUS_THREAD
+static void answer(Call *call) ON_BUS_THREAD
 {
+	const HostFacts *facts = call->bus->host.facts;
 	GError *error = NULL;
 
 	if (!member_may_list(call->bus, call->row->name, &error))
 		call_fail(call, error);
 	else if (facts->capabilities)
-		call_reply(call, append_info, facts);
+		call_reply(call, append_info, call->bus);
 	else
 		call_fail(call, g_error_new(VM_ERROR, VM_ERROR_QEMU_FAILED, "%s",
 					facts->complaint ? facts->complaint : "QEMU has not been asked"));
@@ -243,7 +257,7 @@ void capabilities_on_facts(Bus *bus, HostFacts *facts_consume)
 		return;
 	host->checking = false;
 	while (host->checked.head)
-		answer(host->checked.head->data, host->facts);
+		answer(host->checked.head->data);
 	begin_check(bus);
 }
 
