@@ -271,10 +271,10 @@ int main(int argc, char **argv)
 	if (vm)
 		flood(vm);
 	g_test_init(&argc, &argv, NULL);
-	g_test_add_func("/limits/vms", test_vms);
-	g_test_add_func("/limits/running", test_running);
-	g_test_add_func("/limits/autostart", test_autostart);
-	g_test_add_func("/limits/flood", test_flood);
+	g_test_add_func("/user-limits/vms", test_vms);
+	g_test_add_func("/user-limits/running", test_running);
+	g_test_add_func("/user-limits/autostart", test_autostart);
+	g_test_add_func("/user-limits/flood", test_flood);
 	world = world_new();
 	world_start_roostd(world, NULL);
 	result = g_test_run();
