@@ -88,7 +88,8 @@ void call_answer_error(Call *call, const GError *error)
 	if (call->message) {
 		int r = error_reply(call->message, error);
 
-		if (r < 0 && !call->bus->lost)
+		/* A connection that is lost is told of once, a moment later. */
+		if (r < 0 && r != -ENOTCONN && !call->bus->lost)
 			log_warning("%s: a reply could not be sent: %s", call->row->name, g_strerror(-r));
 	}
 	call_close(call);

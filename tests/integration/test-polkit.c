@@ -259,6 +259,28 @@ static void test_shutdown(void)
 	scene_done(&scene);
 }
 
+/* The bus is gone, and with it everybody who waits. */
+static void test_bus_lost(void)
+{
+	Scene scene;
+	Question asked, prompt;
+
+	scene_init(&scene, &system_bus);
+	scene_start(&scene);
+	client_send_interactively(scene.owner, scene.web, VM, "Pause", NULL);
+	asked = polkit_next(&scene.polkit, "org.roost1.manage");
+	polkit_answer(&scene.polkit, &asked, CHALLENGE);
+	prompt = polkit_next(&scene.polkit, "org.roost1.manage");
+	g_assert_cmpuint(prompt.flags, ==, 1);
+	for (unsigned i = 0; i < 20; i++)
+		client_send(scene.owner, scene.web, VM, "Pause", NULL);
+	client_send(scene.other, scene.web, VM, "Pause", NULL);
+	client_sync(scene.owner);
+	client_sync(scene.other);
+	g_assert_cmpint(fixture_lose_bus(scene.f), ==, 1);
+	scene_done(&scene);
+}
+
 /* ---- VMs that change meanwhile ---- */
 static void test_identity(void)
 {
@@ -328,6 +350,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/polkit/prompt", test_prompt);
 	g_test_add_func("/polkit/leaving", test_leaving);
 	g_test_add_func("/polkit/shutdown", test_shutdown);
+	g_test_add_func("/polkit/bus-lost", test_bus_lost);
 	g_test_add_func("/polkit/identity", test_identity);
 	g_test_add_func("/polkit/nonsense", test_nonsense);
 	return g_test_run();
