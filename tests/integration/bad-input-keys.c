@@ -231,6 +231,7 @@ static void try_key(const Keys *keys, const Spot *spot, GVariant *good)
 	numbers = table_numbers(keys->world->table, subject);
 	around = values_around(signature, numbers, element);
 	try_values(keys, spot, around);
+	world_assert_whole(keys->world);
 	world_renew_client(keys->world);
 }
 

@@ -186,6 +186,7 @@ static void try_values(
 				 sent_of(method, value)},
 			method_arguments(world, method, index, value->value), -1);
 	}
+	world_assert_whole(world);
 }
 
 /* Those that the service's own words speak of. */
@@ -217,6 +218,7 @@ static void try_option_values(World *world, const Method *method, unsigned index
 				world, method, index, dict_put(no_options(), option->key, value->value)),
 			-1);
 	}
+	world_assert_whole(world);
 }
 
 static void try_option_twice(World *world, const Method *method, unsigned index, const Option *option,

@@ -249,12 +249,16 @@ static bool is_whole(World *world, Target *target)
 void world_restore_config(World *world, Target *target)
 {
 	g_autoptr(GVariant) config = NULL;
+	guint64 revision;
 
 	g_variant_unref(call_well(world, target->path, VM, "Update",
 		g_variant_new("(@a{sv}@a{sv})", target->config,
 			g_variant_new_array(G_VARIANT_TYPE("{sv}"), NULL, 0))));
-	g_assert_true(look_at(world, target->path, &config, &target->revision));
+	g_assert_true(look_at(world, target->path, &config, &revision));
 	g_assert_true(g_variant_equal(config, target->config));
+	/* There and back, or not even there: calls that were refused have not changed it. */
+	g_assert_true(revision == target->revision || revision == target->revision + 2);
+	target->revision = revision;
 }
 
 static void mend_target(World *world, Target *target)
@@ -264,8 +268,10 @@ static void mend_target(World *world, Target *target)
 	if (is_whole(world, target))
 		return;
 	ask_plainly(world, target->path, VM, "Kill", NULL, &killed);
-	if (killed.error)
+	if (killed.error) {
 		define_target(world, target);
+		target->revision = 1;
+	}
 	world_restore_config(world, target);
 	start_target(world, target);
 }
@@ -274,6 +280,12 @@ void world_mend(World *world)
 {
 	mend_target(world, &world->off);
 	mend_target(world, &world->running);
+}
+
+void world_assert_whole(World *world)
+{
+	g_assert_true(is_whole(world, &world->off));
+	g_assert_true(is_whole(world, &world->running));
 }
 
 static void begin_target(World *world, Target *target)

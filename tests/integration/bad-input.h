@@ -127,6 +127,8 @@ char *world_outcome(World *world, const Answer *answer, const Culprits *culprits
 	const char *type, GVariant *sent);
 /* What a call that succeeded has changed is changed back. */
 void world_mend(World *world);
+/* What was refused has changed nothing. */
+void world_assert_whole(World *world);
 /* Of an Update that succeeded. */
 void world_restore_config(World *world, Target *target);
 /* The object of a new VM is undefined, or killed. */
