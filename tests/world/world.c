@@ -135,7 +135,7 @@ Client *world_client(const char *user)
 }
 
 /* ---- agents ---- */
-void agent_spawn(Agent *agent, const char *user, GPid process)
+static void spawn_agent(Agent *agent, const char *user, GPid process)
 {
 	Identity identity = identity_of(user, ELSEWHERE);
 	char pid_text[16], fd_text[16], byte;
@@ -157,6 +157,32 @@ void agent_spawn(Agent *agent, const char *user, GPid process)
 	close(registered[1]);
 	g_assert_cmpint(read(registered[0], &byte, 1), ==, 0);
 	close(registered[0]);
+}
+
+/* It has said why before it gave up; one that is registered says nothing until it is asked. */
+static bool has_given_up(Agent *agent)
+{
+	struct pollfd poll_fd = {.fd = agent->terminal, .events = POLLIN};
+	char buffer[1024];
+	ssize_t n = 0;
+
+	if (poll(&poll_fd, 1, 0) > 0)
+		n = read(agent->terminal, buffer, sizeof buffer);
+	if (n > 0)
+		g_string_append_len(agent->text, buffer, n);
+	return strstr(agent->text->str, "Error registering authentication agent: Timeout") != NULL;
+}
+
+/* On a busy machine polkitd was once seen to be silent for longer than an agent waits: another one is tried.
+ */
+void agent_spawn(Agent *agent, const char *user, GPid process)
+{
+	spawn_agent(agent, user, process);
+	for (int i = 0; i < 3 && has_given_up(agent); i++) {
+		g_test_message("%s", agent->text->str);
+		agent_finish(agent);
+		spawn_agent(agent, user, process);
+	}
 }
 
 void agent_await(Agent *agent, const char *text)
