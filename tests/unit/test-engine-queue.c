@@ -178,7 +178,7 @@ static void test_expire_committed(void) ON_BUS_THREAD
 
 static void test_turn_came_too_late(void) ON_BUS_THREAD
 {
-	static const WorldOptions quick = {.deadline_scale = 0.001};
+	static const WorldOptions quick = {.deadline_scale = 0.03};
 	Call *first, *second;
 	uint64_t until_usec;
 
