@@ -33,7 +33,7 @@ static void prepare_call(Prompt *prompt, const char *user, const char *path, con
 static void begin_prompt(Prompt *prompt, const char *user, const char *path)
 {
 	prepare_call(prompt, user, path, "Start");
-	agent_spawn(&prompt->agent, user, prompt->program.pid);
+	agent_spawn(world, &prompt->agent, user, prompt->program.pid);
 	program_begin(&prompt->program);
 	agent_await(&prompt->agent, START_MESSAGE);
 	agent_await(&prompt->agent, "Authenticating as: boss");
@@ -79,7 +79,7 @@ static void test_right_password(void)
 	assert_state(web, "running");
 	/* It was for that call alone. */
 	prepare_call(&prompt, "owner", web, "Pause");
-	agent_spawn(&prompt.agent, "owner", prompt.program.pid);
+	agent_spawn(world, &prompt.agent, "owner", prompt.program.pid);
 	program_begin(&prompt.program);
 	agent_await(&prompt.agent, "Authentication is required to pause the virtual machine 'web-1'");
 	agent_await(&prompt.agent, "Password: ");

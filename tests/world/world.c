@@ -173,14 +173,16 @@ static bool has_given_up(Agent *agent)
 	return strstr(agent->text->str, "Error registering authentication agent: Timeout") != NULL;
 }
 
-/* On a busy machine polkitd was once seen to be silent for longer than an agent waits: another one is tried.
- */
-void agent_spawn(Agent *agent, const char *user, GPid process)
+/* On a busy machine polkitd was seen to answer nobody any more, after agents that were killed: another one is
+ * tried. */
+void agent_spawn(World *world, Agent *agent, const char *user, GPid process)
 {
 	spawn_agent(agent, user, process);
-	for (int i = 0; i < 3 && has_given_up(agent); i++) {
-		g_test_message("%s", agent->text->str);
+	if (has_given_up(agent)) {
+		g_test_message("polkitd is started anew: %s", agent->text->str);
 		agent_finish(agent);
+		world_stop_polkitd(world);
+		world_start_polkitd(world);
 		spawn_agent(agent, user, process);
 	}
 }

@@ -57,7 +57,7 @@ typedef struct Agent {
 	GString *text; /* what it has said */
 } Agent;
 /* Registered when it returns. */
-void agent_spawn(Agent *agent, const char *user, GPid process);
+void agent_spawn(World *world, Agent *agent, const char *user, GPid process);
 /* Waits until it has said this; what came before and it is forgotten. */
 void agent_await(Agent *agent, const char *text);
 /* A password, and a line end: it was asked for. */
