@@ -1,20 +1,72 @@
+/*
+ * The journal is spoken to in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), one datagram an entry,
+ * and not by sd_journal_send(3): that waits for as long as the journal does not read, and whoever logs here
+ * has VMs to look after.
+ */
 #include "util/log.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
+#include "util/fd.h"
+
+#define JOURNAL_PATH "/run/systemd/journal/socket"
+#define TEXT_MAX     8192 /* of one field */
 
 static int log_level = LOG_INFO;
+static atomic_int journal_fd = -1;
+static atomic_uint n_lost;
+static struct sockaddr_un journal = {.sun_family = AF_UNIX, .sun_path = JOURNAL_PATH};
+
+static const char *const message_ids[LOG_KIND_MAX] = {
+	[LOG_KIND_CALL] = "8300efe6db4e47ebaf8ff66a815e8467",
+	[LOG_KIND_STARTED] = "79dca02a1b1b4f98a1bb0d1dc36ebe10",
+	[LOG_KIND_ENDED] = "4d8872935d4947f1804a82aff15ae9a1",
+	[LOG_KIND_CRASHED] = "46ba83fae4e847438f2f3523fe91c717",
+	[LOG_KIND_UNRESPONSIVE] = "74f0ad27a56740c4b1c188e44a710408",
+	[LOG_KIND_RESPONSIVE] = "0ffa0a68ade14f9c85ea1c02a7659d98",
+	[LOG_KIND_OUTPUT] = "91b48f1b035d4d0787e5fd5dbdd6b00b",
+};
 
 void log_set_level(int level)
 {
 	log_level = level;
+}
+
+/* ---- the journal ---- */
+/* Kept for the life of the process. Who opens one at the same time as another closes his own. */
+static int open_journal(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), none = -1;
+
+	if (fd < 0)
+		return -errno;
+	if (!atomic_compare_exchange_strong(&journal_fd, &none, fd)) {
+		close(fd);
+		fd = none;
+	}
+	return fd;
+}
+
+int log_use_journal(const char *path)
+{
+	int fd;
+
+	if (strlen(path) >= sizeof journal.sun_path)
+		return -ENAMETOOLONG;
+	g_strlcpy(journal.sun_path, path, sizeof journal.sun_path);
+	fd = atomic_load(&journal_fd);
+	if (fd < 0)
+		fd = open_journal();
+	return fd < 0 ? fd : 0;
 }
 
 /* JOURNAL_STREAM names the device and inode of the stream that systemd connected (systemd.exec(5)). */
@@ -28,32 +80,106 @@ static bool look_for_journal(void)
 	       st.st_dev == dev && st.st_ino == ino;
 }
 
-static bool to_journal(void)
+/* -1: to standard error. */
+static int find_journal(void)
 {
 	static atomic_int known; /* 0: not looked yet; who looks at the same time finds the same */
-	int state = atomic_load(&known);
+	int fd = atomic_load(&journal_fd), state = atomic_load(&known);
 
+	if (fd >= 0)
+		return fd;
 	if (state == 0) {
 		state = look_for_journal() ? 2 : 1;
 		atomic_store(&known, state);
 	}
-	return state == 2;
+	return state == 2 ? open_journal() : -1;
 }
 
-static void log_text(int level, const char *vm_name, const char *vm_uuid, const char *text)
+/* A value of more than one line comes with its length. */
+static void append_field(GString *entry, const char *name, const char *value)
 {
-	if (to_journal()) {
-		if (vm_name)
-			sd_journal_send("PRIORITY=%d", level, "MESSAGE=%s: %s", vm_name, text, "ROOST_VM=%s",
-				vm_name, "ROOST_UUID=%s", vm_uuid, NULL);
-		else
-			sd_journal_send("PRIORITY=%d", level, "MESSAGE=%s", text, NULL);
+	size_t size = strnlen(value, TEXT_MAX);
+	uint64_t le_size = GUINT64_TO_LE(size);
+
+	g_string_append(entry, name);
+	if (!memchr(value, '\n', size)) {
+		g_string_append_c(entry, '=');
+	} else {
+		g_string_append_c(entry, '\n');
+		g_string_append_len(entry, (const char *)&le_size, sizeof le_size);
+	}
+	g_string_append_len(entry, value, (gssize)size);
+	g_string_append_c(entry, '\n');
+}
+
+static bool send_entry(int fd, const GString *entry)
+{
+	struct iovec iov = {.iov_base = entry->str, .iov_len = entry->len};
+	struct msghdr message = {
+		.msg_name = &journal, .msg_namelen = sizeof journal, .msg_iov = &iov, .msg_iovlen = 1};
+
+	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static GString *entry_new(int level, const char *text)
+{
+	char priority[2] = {(char)('0' + (level & LOG_PRIMASK)), '\0'};
+	GString *entry = g_string_new(NULL);
+
+	append_field(entry, "MESSAGE", text);
+	append_field(entry, "PRIORITY", priority);
+	append_field(entry, "SYSLOG_IDENTIFIER", "roostd");
+	return entry;
+}
+
+static void tell_lost(int fd)
+{
+	unsigned n = atomic_exchange(&n_lost, 0);
+	g_autofree char *text = NULL;
+	GString *entry;
+
+	if (n == 0)
+		return;
+	text = g_strdup_printf("%u messages are missing here: the journal did not take them", n);
+	entry = entry_new(LOG_WARNING, text);
+	if (!send_entry(fd, entry))
+		atomic_fetch_add(&n_lost, n);
+	g_string_free(entry, TRUE);
+}
+
+static void log_text(int level, LogKind kind, const LogField *fields, size_t n_fields, const char *text)
+{
+	int fd = find_journal();
+	GString *entry;
+
+	if (fd < 0) {
+		fprintf(stderr, "roostd: %s\n", text);
 		return;
 	}
-	if (vm_name)
-		fprintf(stderr, "roostd: %s: %s\n", vm_name, text);
-	else
-		fprintf(stderr, "roostd: %s\n", text);
+	entry = entry_new(level, text);
+	if (message_ids[kind])
+		append_field(entry, "MESSAGE_ID", message_ids[kind]);
+	for (size_t i = 0; i < n_fields; i++)
+		if (fields[i].value)
+			append_field(entry, fields[i].name, fields[i].value);
+	tell_lost(fd);
+	if (!send_entry(fd, entry))
+		atomic_fetch_add(&n_lost, 1);
+	g_string_free(entry, TRUE);
+}
+
+/* ---- lines ---- */
+void log_fields(int level, LogKind kind, const LogField *fields, size_t n_fields, const char *format, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	if (level > log_level)
+		return;
+	va_start(args, format);
+	text = g_strdup_vprintf(format, args);
+	va_end(args);
+	log_text(level, kind, fields, n_fields, text);
 }
 
 void log_line(int level, const char *format, ...)
@@ -66,18 +192,36 @@ void log_line(int level, const char *format, ...)
 	va_start(args, format);
 	text = g_strdup_vprintf(format, args);
 	va_end(args);
-	log_text(level, NULL, NULL, text);
+	log_text(level, LOG_KIND_PLAIN, NULL, 0, text);
+}
+
+static void log_about_vm(
+	int level, LogKind kind, const char *vm_name, const char *vm_uuid, const char *format, va_list args)
+{
+	const LogField fields[] = {{"ROOST_VM_NAME", vm_name}, {"ROOST_VM_UUID", vm_uuid}};
+	g_autofree char *words = NULL, *text = NULL;
+
+	if (level > log_level)
+		return;
+	words = g_strdup_vprintf(format, args);
+	text = g_strdup_printf("%s: %s", vm_name, words);
+	log_text(level, kind, fields, G_N_ELEMENTS(fields), text);
 }
 
 void log_vm(int level, const char *vm_name, const char *vm_uuid, const char *format, ...)
 {
-	g_autofree char *text = NULL;
 	va_list args;
 
-	if (level > log_level)
-		return;
 	va_start(args, format);
-	text = g_strdup_vprintf(format, args);
+	log_about_vm(level, LOG_KIND_PLAIN, vm_name, vm_uuid, format, args);
 	va_end(args);
-	log_text(level, vm_name, vm_uuid, text);
+}
+
+void log_vm_kind(int level, LogKind kind, const char *vm_name, const char *vm_uuid, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_about_vm(level, kind, vm_name, vm_uuid, format, args);
+	va_end(args);
 }
