@@ -17,6 +17,7 @@
 #include "bus/properties.h"
 #include "bus/publish.h"
 #include "bus/senders.h"
+#include "bus/watchdog.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -124,6 +125,8 @@ static int set_up(Bus *bus)
 		r = publish_init(bus);
 	if (r >= 0)
 		r = capabilities_init(bus);
+	if (r >= 0)
+		r = watchdog_init(bus);
 	if (r >= 0)
 		r = sd_event_add_io(
 			bus->loop, &bus->inbox_source, bus->engine->inbox.bell, EPOLLIN, on_inbox, bus);
@@ -276,6 +279,7 @@ Bus *bus_free(Bus *bus)
 	capabilities_done(bus);
 	timer_done(&bus->ending_timer);
 	idle_done(bus);
+	watchdog_done(bus);
 	sd_event_source_disable_unref(bus->inbox_source);
 	sd_bus_close_unref(bus->connection);
 	g_free(bus->vm_vtable);

@@ -128,6 +128,13 @@ struct Bus {
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
 	} idle;
 
+	/* watchdog.c */
+	struct {
+		uint64_t period_usec;
+		bool told; /* that the event thread does not move */
+		Timer timer;
+	} watchdog;
+
 	/* publish.c */
 	GQueue kept; /* BusVm.kept_link */
 	Timer kept_timer;

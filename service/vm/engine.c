@@ -55,6 +55,9 @@ int engine_new(const EngineOptions *options, Engine **ret_engine)
 		r = engine->stop_bell;
 		goto fail;
 	}
+	r = engine->ask_bell = bell_new();
+	if (r < 0)
+		goto fail_bell;
 	r = inbox_init(&engine->ready);
 	if (r < 0)
 		goto fail_bell;
@@ -75,6 +78,7 @@ int engine_new(const EngineOptions *options, Engine **ret_engine)
 fail_ready:
 	inbox_done(&engine->ready);
 fail_bell:
+	fd_close(&engine->ask_bell);
 	fd_close(&engine->stop_bell);
 fail:
 	g_free(engine->qemu_binary);
@@ -112,6 +116,27 @@ static int on_stop(sd_event_source *source, int fd, uint32_t revents, void *user
 	return 0;
 }
 
+/* Among what else there is to do: so it says that the loop goes round. */
+static int on_ask(sd_event_source *source, int fd, uint32_t revents, void *user)
+{
+	Engine *engine = user;
+
+	bell_clear(fd);
+	atomic_store(&engine->asked, false);
+	return 0;
+}
+
+void engine_ask(Engine *engine)
+{
+	atomic_store(&engine->asked, true);
+	bell_ring(engine->ask_bell);
+}
+
+bool engine_has_answered(const Engine *engine)
+{
+	return !atomic_load(&engine->asked);
+}
+
 /* What has come is read and applied before the end, as far as it does not go on for ever. */
 static void last_turns(Engine *engine)
 {
@@ -146,6 +171,9 @@ int engine_start(Engine *engine)
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(engine->loop, NULL, engine->stop_bell, EPOLLIN, on_stop, &engine->stopping);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(engine->loop, NULL, engine->ask_bell, EPOLLIN, on_ask, engine);
 	if (r < 0)
 		return r;
 	r = thread_start_joinable(&engine->event_thread, "event", &role_event, event_thread_main, engine);
@@ -206,6 +234,7 @@ void engine_free(Engine *engine)
 	inbox_done(&engine->inbox);
 	leaf_done(&engine->internal_mutex);
 	host_free(engine->host);
+	fd_close(&engine->ask_bell);
 	fd_close(&engine->stop_bell);
 	g_free(engine->qemu_binary);
 	g_free(engine);

@@ -79,6 +79,8 @@ struct Engine {
 	pthread_t event_thread; /* the thread that stops it */
 	bool event_thread_runs; /* likewise */
 	int stop_bell;          /* immutable */
+	int ask_bell;           /* immutable */
+	atomic_bool asked;      /* set by the bus thread, cleared by the event thread */
 	bool stopping;          /* event thread */
 	unsigned n_resyncing;   /* event thread: resyncs under way */
 	GQueue resync_waiting;  /* event thread: Vm*, a reference each */
@@ -93,6 +95,10 @@ int engine_start(Engine *engine);
 /* The bus thread: tells the event thread to read and apply what has come, and to end; joins it. Then no VM
  * changes. */
 void engine_stop(Engine *engine) ON_BUS_THREAD;
+/* The bus thread: asks the event thread for a sign of life; whether the one that was asked for last has come.
+ */
+void engine_ask(Engine *engine) ON_BUS_THREAD;
+bool engine_has_answered(const Engine *engine) ON_BUS_THREAD;
 /* After engine_stop(): frees what the event thread had of a VM, and files nothing. */
 void engine_drop_links(Engine *engine, Vm *vm);
 /* After engine_stop(), with no worker left and no link. */
