@@ -1,11 +1,14 @@
 /*
  * roost-helper: what roostd starts when something is to be done with other rights than its own.
  *
- *   roost-helper files UID FD             becomes the user UID, with all the groups that it has, and nothing
- * else; does what comes through the socket FD (rights-do.h), one packet an answer, until its other end is
- * closed roost-helper run UID GID GROUPS COMMAND...  becomes that user, with these further groups (numbers
- * with commas, or
- *                                         "-"), and then the command
+ * "files UID FD" becomes the user UID, with all the groups that it has, and nothing else, and does what comes
+ * through the socket FD (rights-do.h), one packet an answer, until its other end is closed.
+ *
+ * "run UID GID GROUPS COMMAND..." becomes that user, with these further groups (numbers with commas, or "-"),
+ * and then the command.
+ *
+ * "launch -uuid UUID" becomes QEMU, in a unit of systemd's (helper-launch.c). The words are for whoever looks
+ * for the QEMU of this VM (qemu_process_find()).
  *
  * It is small on purpose: it begins with all of root's rights. Whatever fails before they are given up ends
  * it, with a line on standard error that says what.
@@ -23,11 +26,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "qemu/helper.h"
 #include "qemu/rights-do.h"
 
 #define GROUPS_MAX 1024
 
-__attribute__((format(printf, 1, 2))) static _Noreturn void die(const char *format, ...)
+void helper_die(const char *format, ...)
 {
 	va_list args;
 
@@ -47,7 +51,7 @@ static unsigned parse_number(const char *text, unsigned max)
 	errno = 0;
 	number = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno != 0 || number > max)
-		die("%s: no number up to %u", text, max);
+		helper_die("%s: no number up to %u", text, max);
 	return (unsigned)number;
 }
 
@@ -55,11 +59,11 @@ static unsigned parse_number(const char *text, unsigned max)
 static void become(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups)
 {
 	if (setgroups(n_groups, groups) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-		die("can't become user %u: %s", (unsigned)uid, strerror(errno));
+		helper_die("can't become user %u: %s", (unsigned)uid, strerror(errno));
 	if (uid != 0 && (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0))
-		die("the rights of root are still there");
+		helper_die("the rights of root are still there");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		die("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+		helper_die("PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
 }
 
 /* ---- files ---- */
@@ -72,10 +76,10 @@ static void become_user(uid_t uid)
 	errno = 0;
 	user = getpwuid(uid);
 	if (!user)
-		die("there is no user %u%s%s", (unsigned)uid, errno ? ": " : "",
+		helper_die("there is no user %u%s%s", (unsigned)uid, errno ? ": " : "",
 			errno ? strerror(errno) : "");
 	if (getgrouplist(user->pw_name, user->pw_gid, groups, &n_groups) < 0)
-		die("user %u is in more than %d groups", (unsigned)uid, GROUPS_MAX);
+		helper_die("user %u is in more than %d groups", (unsigned)uid, GROUPS_MAX);
 	become(uid, user->pw_gid, groups, (size_t)n_groups);
 }
 
@@ -115,12 +119,12 @@ static int serve_files(int socket_fd)
 			continue;
 		if (n != sizeof request || memchr(request.path, 0, sizeof request.path) == NULL ||
 			memchr(request.other, 0, sizeof request.other) == NULL)
-			die("a request can't be read");
+			helper_die("a request can't be read");
 		r = rights_do(&request);
 		if (r >= 0 && (request.verb == RIGHTS_OPEN || request.verb == RIGHTS_CREATE))
 			fd = r;
 		if (send_answer(socket_fd, r < 0 ? r : 0, fd) < 0)
-			die("an answer can't be sent: %s", strerror(errno));
+			helper_die("an answer can't be sent: %s", strerror(errno));
 		if (fd >= 0)
 			close(fd);
 	}
@@ -135,7 +139,7 @@ static size_t parse_groups(char *text, gid_t groups[static GROUPS_MAX])
 		return 0;
 	for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
 		if (n == GROUPS_MAX)
-			die("more than %d groups", GROUPS_MAX);
+			helper_die("more than %d groups", GROUPS_MAX);
 		groups[n++] = parse_number(word, UINT32_MAX - 1);
 	}
 	return n;
@@ -149,24 +153,26 @@ static int run(char **argv)
 
 	become(uid, gid, groups, parse_groups(argv[2], groups));
 	execv(argv[3], argv + 3);
-	die("%s: %s", argv[3], strerror(errno));
+	helper_die("%s: %s", argv[3], strerror(errno));
 }
 
 int main(int argc, char **argv)
 {
 	umask(077);
 	if (chdir("/") < 0)
-		die("/: %s", strerror(errno));
+		helper_die("/: %s", strerror(errno));
 	if (argc == 4 && strcmp(argv[1], "files") == 0) {
 		int socket_fd = (int)parse_number(argv[3], INT32_MAX);
 
 		become_user(parse_number(argv[2], UINT32_MAX - 1));
 		/* The first answer: it is the user now. */
 		if (send_answer(socket_fd, 0, -1) < 0)
-			die("an answer can't be sent: %s", strerror(errno));
+			helper_die("an answer can't be sent: %s", strerror(errno));
 		return serve_files(socket_fd);
 	}
 	if (argc >= 6 && strcmp(argv[1], "run") == 0)
 		return run(argv + 2);
-	die("is started by roostd alone");
+	if (argc == 4 && strcmp(argv[1], "launch") == 0 && strcmp(argv[2], "-uuid") == 0)
+		helper_launch();
+	helper_die("is started by roostd alone");
 }
