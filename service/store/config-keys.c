@@ -145,6 +145,12 @@ static const ConfigKey vm_keys[] = {
 	/* A bound, so that a deadline made of it can't wrap around, and JSON's signed numbers hold it. */
 	{"ShutdownTimeout", .signature = "t", .set = config_set_uint64, .get = config_get_uint64,
 		.offset = offsetof(VmConfig, shutdown_timeout_usec), .max = VM_SHUTDOWN_TIMEOUT_MAX_USEC},
+	{"CPUWeight", .signature = "u", .set = config_set_uint32, .get = config_get_uint32,
+		.offset = offsetof(VmConfig, cpu_weight), .max = VM_UNIT_CPU_WEIGHT_MAX},
+	{"MemoryMax", .signature = "t", .set = config_set_uint64, .get = config_get_uint64,
+		.offset = offsetof(VmConfig, memory_max), .max = VM_UNIT_MEMORY_MAX},
+	{"TasksMax", .signature = "u", .set = config_set_uint32, .get = config_get_uint32,
+		.offset = offsetof(VmConfig, tasks_max), .max = VM_UNIT_TASKS_MAX},
 	{"Metadata", .signature = "a{ss}", .set = config_set_pairs, .get = config_get_pairs,
 		.offset = offsetof(VmConfig, metadata)},
 	{"QemuArguments", .signature = "as", .set = config_set_strings, .get = config_get_strings,

@@ -184,6 +184,10 @@ static int check_together(const ConfigReader *reader, const VmConfig *config)
 	if (config->accelerator == VM_ACCELERATOR_TCG && g_strcmp0(config->cpu_model, "host") == 0)
 		return config_reader_complain(
 			reader, -EINVAL, "CPUModel", "'host' does not go with Accelerator 'tcg'");
+	if (config->memory_max != 0 && config->memory_max < config->memory)
+		return config_reader_complain(reader, -EINVAL, "MemoryMax",
+			"%" G_GUINT64_FORMAT " bytes are less than Memory (%" G_GUINT64_FORMAT ")",
+			config->memory_max, config->memory);
 	return check_required(reader);
 }
 

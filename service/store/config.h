@@ -40,6 +40,9 @@
 #define VM_QEMU_ARGUMENTS_MAX            64
 #define VM_QEMU_ARGUMENT_MAX             4096                           /* bytes */
 #define VM_SHUTDOWN_TIMEOUT_MAX_USEC     (365ULL * 24 * 3600 * 1000000) /* a year */
+#define VM_UNIT_CPU_WEIGHT_MAX           10000
+#define VM_UNIT_MEMORY_MAX               (1ULL << 60)
+#define VM_UNIT_TASKS_MAX                1000000
 #define VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC 90000000ULL
 
 typedef enum VmMachineType { VM_MACHINE_TYPE_Q35, VM_MACHINE_TYPE_PC, VM_MACHINE_TYPE_MAX } VmMachineType;
@@ -170,6 +173,10 @@ typedef struct VmConfig {
 	VmWatchdogAction on_watchdog;
 	bool autostart;
 	uint64_t shutdown_timeout_usec; /* 0: no limit */
+	/* Carried out by systemd, where QEMU runs in a unit of its own. 0: systemd's own, or none. */
+	uint32_t cpu_weight;
+	uint64_t memory_max; /* bytes; at least `memory` */
+	uint32_t tasks_max;
 	DiskConfig *disks;
 	unsigned n_disks;
 	NicConfig *nics;

@@ -66,6 +66,9 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	assert_equal_strings(a->qemu_arguments, b->qemu_arguments);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
 	g_assert_cmpuint(a->shutdown_timeout_usec, ==, b->shutdown_timeout_usec);
+	g_assert_cmpuint(a->cpu_weight, ==, b->cpu_weight);
+	g_assert_cmpuint(a->memory_max, ==, b->memory_max);
+	g_assert_cmpuint(a->tasks_max, ==, b->tasks_max);
 	assert_equal_devices(a, b);
 }
 
@@ -280,5 +283,11 @@ static GVariant *random_config_dict(void)
 		add(&builder, "Autostart", g_variant_new_boolean(maybe()));
 	if (maybe())
 		add(&builder, "ShutdownTimeout", g_variant_new_uint64((uint64_t)below(1 << 30) * 1000));
+	if (maybe())
+		add(&builder, "CPUWeight", g_variant_new_uint32(below(VM_UNIT_CPU_WEIGHT_MAX + 1)));
+	if (maybe())
+		add(&builder, "MemoryMax", g_variant_new_uint64(below(2) * VM_UNIT_MEMORY_MAX));
+	if (maybe())
+		add(&builder, "TasksMax", g_variant_new_uint32(below(VM_UNIT_TASKS_MAX + 1)));
 	return g_variant_ref_sink(g_variant_builder_end(&builder));
 }
