@@ -10,6 +10,7 @@
 #include "bus/properties.h"
 #include "bus/publish.h"
 #include "bus/senders.h"
+#include "bus/units.h"
 #include "bus/variant.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -351,6 +352,8 @@ void calls_operation_done(Bus *bus, Operation *op)
 		calls_look_at_kills(bv);
 		bus_vm_unref(bv);
 	}
+	if (op->type->makes_qemu)
+		units_start_done(bus, op->vm);
 	if (op->own)
 		autostart_done(bus, op);
 	if (call)

@@ -17,6 +17,7 @@
 #include "bus/properties.h"
 #include "bus/publish.h"
 #include "bus/senders.h"
+#include "bus/units.h"
 #include "bus/watchdog.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -42,6 +43,9 @@ static bool take_item(Bus *bus) ON_BUS_THREAD
 		break;
 	case INBOX_HOST:
 		capabilities_on_facts(bus, (HostFacts *)((char *)item - offsetof(HostFacts, item)));
+		break;
+	case INBOX_UNIT:
+		units_take(bus, unit_request_from_item(item));
 		break;
 	}
 	return true;
@@ -142,6 +146,7 @@ static void show_vm(Vm *vm, void *user)
 
 	assert_bus_thread(__func__);
 	publish_vm(bv, PUBLISH_NEW);
+	units_adopt(bv->bus, vm, bv->picture.view->unit);
 }
 
 int bus_open(const char *address, sd_event *loop, Engine *engine, Registry *registry, Bus **ret_bus,
@@ -162,6 +167,8 @@ int bus_open(const char *address, sd_event *loop, Engine *engine, Registry *regi
 		return r;
 	}
 	r = set_up(bus);
+	if (r >= 0)
+		r = units_init(bus, address);
 	if (r < 0) {
 		*ret_complaint = g_strdup_printf("--bus=%s: %s", address, g_strerror(-r));
 		bus_free(bus);
@@ -280,6 +287,7 @@ Bus *bus_free(Bus *bus)
 	timer_done(&bus->ending_timer);
 	idle_done(bus);
 	watchdog_done(bus);
+	units_done(bus);
 	sd_event_source_disable_unref(bus->inbox_source);
 	sd_bus_close_unref(bus->connection);
 	g_free(bus->vm_vtable);

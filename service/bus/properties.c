@@ -87,6 +87,11 @@ static uint64_t pid_of(const VmPicture *p)
 	return p->view->pid;
 }
 
+static const char *unit_of(const VmPicture *p)
+{
+	return p->view->unit;
+}
+
 static uint64_t owner_uid_of(const VmPicture *p)
 {
 	return p->view->owner_uid;
@@ -198,6 +203,7 @@ static const PropertyRow rows[] = {
 	{"CurrentOperation", "a{sv}", TOLD, .append = append_current, .same = same_current},
 	{"QueuedOperations", "u", TOLD, .number = queued_of},
 	{"PID", "u", TOLD, .number = pid_of},
+	{"Unit", "s", TOLD, .text = unit_of},
 	{"OwnerUID", "u", TOLD, .number = owner_uid_of},
 	{"Persistent", "b", CONST, .number = persistent_of},
 	{"Autostart", "b", TOLD, .number = autostart_of},

@@ -6,6 +6,7 @@
 #include "bus/calls.h"
 #include "bus/object-manager.h"
 #include "bus/properties.h"
+#include "bus/units.h"
 #include "bus/variant.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -162,6 +163,8 @@ static void install(BusVm *bv, VmView *view, Appearance appears, VmPicture *ret_
 	if (bv->exported && is_running(ret_old))
 		bus->n_running--;
 	bv->picture = new;
+	if (view && ret_old->view && view->n_exits != ret_old->view->n_exits)
+		units_vm_ended(bus, bv->vm, view->n_exits);
 	if (appears == APPEARS_NEW && !bv->exported) {
 		g_assert(bv->picture.view);
 		bv->exported = true;

@@ -128,6 +128,14 @@ struct Bus {
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
 	} idle;
 
+	/* units.c */
+	struct {
+		bool is_there;    /* systemd, on the bus */
+		GQueue starts;    /* UnitStart.link */
+		GHashTable *held; /* name -> Unit */
+		Timer timer;      /* when to try again */
+	} units;
+
 	/* watchdog.c */
 	struct {
 		uint64_t period_usec;

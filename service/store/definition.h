@@ -121,6 +121,7 @@ typedef struct ProcessRecord {
 				process */
 	uint64_t epoch;
 	VmAccelerator accelerator; /* as run */
+	char unit[64];             /* of systemd's, that it runs in; "": none */
 	/* Which images it has: so that a later roostd can claim them without touching their storage. */
 	ProcessClaim claims[VM_CLAIMS_MAX];
 	unsigned n_claims;

@@ -144,9 +144,9 @@ int runtime_dir_write_process(RuntimeDir *dir, const char *uuid, const ProcessRe
 	claims = format_claims(record);
 	text = g_strdup_printf("{ \"PID\": %d, \"StartTime\": %" G_GUINT64_FORMAT
 			       ", \"Epoch\": %" G_GUINT64_FORMAT
-			       ", \"Accelerator\": \"%s\", \"Claims\": [%s] }\n",
+			       ", \"Accelerator\": \"%s\", \"Unit\": \"%s\", \"Claims\": [%s] }\n",
 		record->pid, record->start_time, record->epoch, vm_accelerator_to_string(record->accelerator),
-		claims);
+		record->unit, claims);
 	return file_replace_at(fd, RECORD_NAME, text, strlen(text), false);
 }
 
@@ -186,9 +186,19 @@ static bool parse_claims(JsonObject *object, ProcessRecord *ret)
 	return true;
 }
 
+/* NULL: it is no string. */
+static const char *read_text(JsonObject *object, const char *key)
+{
+	JsonNode *node = json_object_get_member(object, key);
+
+	if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
+		return NULL;
+	return json_node_get_string(node);
+}
+
 static bool parse_record(JsonObject *object, ProcessRecord *ret)
 {
-	JsonNode *accelerator = json_object_get_member(object, "Accelerator");
+	const char *accelerator = read_text(object, "Accelerator"), *unit = read_text(object, "Unit");
 	ProcessRecord record;
 	gint64 pid, start_time, epoch;
 	int word;
@@ -197,16 +207,18 @@ static bool parse_record(JsonObject *object, ProcessRecord *ret)
 		!read_number(object, "StartTime", G_MAXINT64, &start_time) ||
 		!read_number(object, "Epoch", G_MAXINT64, &epoch))
 		return false;
-	if (!accelerator || !JSON_NODE_HOLDS_VALUE(accelerator) ||
-		json_node_get_value_type(accelerator) != G_TYPE_STRING)
-		return false;
-	word = vm_accelerator_from_string(json_node_get_string(accelerator));
+	word = vm_accelerator_from_string(accelerator);
 	if (word < 0)
+		return false;
+	/* Older records have no unit. */
+	if (!unit && json_object_has_member(object, "Unit"))
 		return false;
 	record = (ProcessRecord){.pid = (int32_t)pid,
 		.start_time = (uint64_t)start_time,
 		.epoch = (uint64_t)epoch,
 		.accelerator = (VmAccelerator)word};
+	if (unit && g_strlcpy(record.unit, unit, sizeof record.unit) >= sizeof record.unit)
+		return false;
 	if (!parse_claims(object, &record))
 		return false;
 	*ret = record;

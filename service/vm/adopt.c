@@ -124,6 +124,7 @@ int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->epoch = record.epoch;
 	vm->pid = (uint32_t)process->pid;
 	vm->accelerator = record.accelerator;
+	vm->unit = record.unit[0] != '\0' ? g_strdup(record.unit) : NULL;
 	vm->running_config = recorded_config(vm, vm->config);
 	vm->responsive = false;
 	vm->unresponsive_since_usec = clock_realtime_usec();

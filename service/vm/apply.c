@@ -71,6 +71,7 @@ VmView *vm_make_view(Vm *vm)
 	view->responsive = vm->responsive;
 	view->unresponsive_since_usec = vm->responsive ? 0 : vm->unresponsive_since_usec;
 	view->pid = vm->pid;
+	view->unit = g_strdup(vm->unit ? vm->unit : "");
 	view->owner_uid = vm->owner_uid;
 	view->revision = vm->revision;
 	view->persistent = vm->persistent;
@@ -291,6 +292,7 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	vm->pid = 0;
 	vm->responsive = true;
 	vm->running_config = vm_config_unref(vm->running_config);
+	g_clear_pointer(&vm->unit, g_free);
 	if (vm->claims_owner != 0)
 		claims_release(vm->engine->claims, vm->claims_owner);
 	vm->claims_owner = 0;
@@ -336,6 +338,25 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	if (vm->state != VM_STATE_STARTING)
 		vm_set_state(vm, state, reason, false);
 	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
+}
+
+/* systemd, whose child it was, says how it ended. */
+static void apply_exit_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	g_autofree char *exit = qmp_data_get(entry->data, entry->data_size, "exit");
+	g_autofree char *code = qmp_data_get(entry->data, entry->data_size, "code");
+	g_autofree char *signal = qmp_data_get(entry->data, entry->data_size, "signal");
+	VmLastExit *last = &vm->last_exit;
+
+	/* By now another one may have been the last. */
+	if (!last->known || last->has_code || last->has_signal ||
+		g_ascii_strtoull(exit, NULL, 10) != vm->n_exits)
+		return;
+	last->has_code = code[0] != '\0';
+	last->code = atoi(code);
+	last->has_signal = signal[0] != '\0';
+	last->signal = atoi(signal);
+	vm->dirty = true;
 }
 
 /* ---- found different ---- */
@@ -444,6 +465,7 @@ static const ApplyFunc handlers[EVENT_ID_MAX] = {
 	[EVENT_GUEST_PANICKED] = apply_panic,
 	[EVENT_BLOCK_IO_ERROR] = apply_io_error,
 	[EVENT_EXIT] = apply_exit,
+	[EVENT_EXIT_STATUS] = apply_exit_status,
 	[EVENT_RESYNC_STATUS] = apply_resync_status,
 	[EVENT_UNRESPONSIVE] = apply_unresponsive,
 	[EVENT_RESPONSIVE] = apply_responsive,

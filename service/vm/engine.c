@@ -10,6 +10,7 @@
 #include "vm/error.h"
 #include "vm/link.h"
 #include "vm/operation.h"
+#include "vm/unit.h"
 
 #define IDLE_THREAD_USEC (10 * USEC_PER_SEC)
 #define DELIVERIES_MAX   1024 /* per turn of the loop */
@@ -203,6 +204,8 @@ static void drop_items(Inbox *inbox, bool ready)
 			vm_unref(vm_from_post_item(item));
 		else if (item->kind == INBOX_OPERATION)
 			operation_unref(operation_from_item(item));
+		else if (item->kind == INBOX_UNIT)
+			unit_request_unref(unit_request_from_item(item));
 		else
 			host_facts_free((HostFacts *)item);
 }

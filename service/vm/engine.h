@@ -20,6 +20,7 @@ typedef enum InboxKind {
 	INBOX_POST,      /* Vm.post_item: its outbox has something to emit */
 	INBOX_OPERATION, /* Operation.item: an operation is done */
 	INBOX_HOST,      /* HostFacts.item: what a probe found */
+	INBOX_UNIT,      /* UnitRequest.item: a Start wants a unit of systemd's. A reference */
 } InboxKind;
 
 typedef struct EngineOptions {
@@ -67,6 +68,7 @@ struct Engine {
 	Inbox ready; /* Vm.ready_item */
 	Inbox inbox; /* InboxKind */
 	Claims *claims;
+	bool has_units; /* immutable once the bus is open: QEMUs run in units of systemd's */
 
 	/* Internal operations: at most 2 x cores at once. */
 	Leaf internal_mutex;

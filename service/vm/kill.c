@@ -1,11 +1,12 @@
 /*
  * Kill takes no VM lock and no place in a queue: it sets a number in the mail, below which every operation
- * that needs QEMU is cancelled, and signals the process in the same hold. Start shows its process and asks
- * for that number in one hold, too. So whichever comes second sees the other.
+ * that needs QEMU is cancelled, and signals the process in the same hold. Start shows its process (and before
+ * that, its request for a unit) and asks for that number in one hold, too. So whichever comes second sees the
+ * other.
  */
 #include <signal.h>
 
-#include "vm/vm.h"
+#include "vm/unit.h"
 
 uint64_t vm_kill(Vm *vm, uint64_t before, VmReason reason)
 {
@@ -23,6 +24,8 @@ uint64_t vm_kill(Vm *vm, uint64_t before, VmReason reason)
 			vm->mail.waiters[i]->is_killed = true;
 			cond_signal(&vm->mail.waiters[i]->cond);
 		}
+	if (vm->mail.launch && vm->mail.launch->operation_id < before)
+		unit_request_cancel(vm->mail.launch);
 	if (vm->mail.process) {
 		n_exits = vm->mail.n_exits + 1;
 		vm->mail.killed = true;

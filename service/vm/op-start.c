@@ -20,7 +20,7 @@
 #include "vm/disks.h"
 #include "vm/files.h"
 #include "vm/link.h"
-#include "vm/operation.h"
+#include "vm/unit.h"
 
 /* What is to be started, once it has been looked at. */
 typedef struct Plan {
@@ -28,6 +28,7 @@ typedef struct Plan {
 	uint64_t revision;
 	StartFacts facts;
 	int nvram_fd; /* or -1 */
+	char *unit;   /* of systemd's; NULL: QEMU is spawned */
 } Plan;
 
 static void plan_clear(Plan *plan)
@@ -35,6 +36,7 @@ static void plan_clear(Plan *plan)
 	vm_config_unref(plan->config);
 	start_facts_clear(&plan->facts);
 	fd_close(&plan->nvram_fd);
+	g_free(plan->unit);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Plan, plan_clear)
 
@@ -227,7 +229,36 @@ static char **run_as_user(const Engine *engine, char **argv_consume)
 	return (char **)g_ptr_array_free(words, FALSE);
 }
 
-static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **error)
+/* The limits are a unit's. */
+static void warn_of_limits(const Operation *op, const VmConfig *config)
+{
+	if (config->cpu_weight != 0 || config->memory_max != 0 || config->tasks_max != 0)
+		log_vm(LOG_WARNING, config->name, op->vm->uuid,
+			"CPUWeight, MemoryMax and TasksMax are not carried out: there is no systemd that "
+			"does it");
+}
+
+static bool spawn(Operation *op, const VmConfig *config, char ***argv, const GArray *fds, Launch *launch,
+	GError **error)
+{
+	Engine *engine = op->vm->engine;
+	int r;
+
+	warn_of_limits(op, config);
+	if (engine->options.has_qemu_user)
+		*argv = run_as_user(engine, *argv);
+	r = qemu_process_spawn(*argv, (const int *)(const void *)fds->data, fds->len, launch->output_writer,
+		&launch->handoff->process);
+	/* Whether it is QEMU's fault or the service's limits. */
+	if (r < 0)
+		g_set_error(error, VM_ERROR,
+			r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -ENOMEM ? VM_ERROR_LIMIT_REACHED
+										     : VM_ERROR_QEMU_FAILED,
+			"%s: %s", engine->qemu_binary, g_strerror(-r));
+	return r >= 0;
+}
+
+static bool start_process(Operation *op, const Plan *plan, Launch *launch, GError **error)
 {
 	Engine *engine = op->vm->engine;
 	g_autofree QemuDisk *disks = g_new0(QemuDisk, plan->facts.n_disks + 1);
@@ -244,26 +275,21 @@ static bool spawn(Operation *op, const Plan *plan, Launch *launch, GError **erro
 	};
 	g_auto(GStrv) argv = NULL;
 	g_autoptr(GArray) fds = inherited_fds(plan, launch);
-	int r;
+	bool started;
 
 	for (unsigned i = 0; i < plan->facts.n_disks; i++)
 		disks[i] = (QemuDisk){
 			.layers = plan->facts.disks[i].layers, .n_layers = plan->facts.disks[i].n_layers};
 	argv = qemu_command_line_build(&spec);
-	if (engine->options.has_qemu_user)
-		argv = run_as_user(engine, argv);
-	r = qemu_process_spawn(argv, (const int *)(const void *)fds->data, fds->len, launch->output_writer,
-		&launch->handoff->process);
-	/* Whether it is QEMU's fault or the service's limits. */
-	if (r < 0)
-		g_set_error(error, VM_ERROR,
-			r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -ENOMEM ? VM_ERROR_LIMIT_REACHED
-										     : VM_ERROR_QEMU_FAILED,
-			"%s: %s", engine->qemu_binary, g_strerror(-r));
+	if (plan->unit)
+		started = unit_launch(
+			op, plan->config, argv, fds, launch->output_writer, &launch->handoff->process, error);
+	else
+		started = spawn(op, plan->config, &argv, fds, launch, error);
 	/* Our copies of QEMU's ends: kept, they would hide its end from us. */
 	fd_close(&launch->output_writer);
 	fd_close(&launch->qmp_listener);
-	return r >= 0;
+	return started;
 }
 
 /* Before the process is there (NULL), so that a roostd that is killed amid this leaves a trace of it; and
@@ -279,6 +305,7 @@ static bool record_process(
 	};
 	int r;
 
+	g_strlcpy(record.unit, plan->unit ? plan->unit : "", sizeof record.unit);
 	for (unsigned i = 0; i < plan->facts.n_disks; i++)
 		for (unsigned k = 0; k < plan->facts.disks[i].n_layers; k++) {
 			const Claim *claim = &plan->facts.disks[i].claims[k];
@@ -388,7 +415,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
 	spawned = make_sockets(op, plan->config, &launch, error) && record_definitions(op, plan, error) &&
-		  record_process(op, NULL, plan, epoch, error) && spawn(op, plan, &launch, error);
+		  record_process(op, NULL, plan, epoch, error) && start_process(op, plan, &launch, error);
 	recorded = spawned && record_process(op, launch.handoff->process, plan, epoch, error);
 	operation_retake(op);
 	if (!spawned)
@@ -397,6 +424,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	vm->epoch = epoch;
 	vm->pid = (uint32_t)launch.handoff->process->pid;
 	vm->accelerator = plan->facts.accelerator;
+	vm->unit = g_strdup(plan->unit);
 	vm->running_config = vm_config_ref(plan->config);
 	vm->claims_owner = op->entry.id;
 	vm->dirty = true;
@@ -413,7 +441,8 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	g_auto(Plan) plan = {.config = vm_config_ref(op->vm->config),
 		.revision = op->vm->revision,
 		.facts = START_FACTS_NONE,
-		.nvram_fd = -1};
+		.nvram_fd = -1,
+		.unit = op->vm->engine->has_units ? unit_name(op->vm->uuid) : NULL};
 	Vm *vm = op->vm;
 	bool paused = op->args.start.paused;
 

@@ -20,6 +20,7 @@ VmView *vm_view_unref(VmView *view)
 		vm_config_unref(view->config);
 		vm_config_unref(view->running_config);
 		g_free(view->last_exit.message);
+		g_free(view->unit);
 		g_free(view);
 	}
 	return NULL;

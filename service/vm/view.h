@@ -30,6 +30,7 @@ typedef struct VmView {
 	bool responsive;
 	uint64_t unresponsive_since_usec; /* realtime; 0 when responsive */
 	uint32_t pid;                     /* 0: none */
+	char *unit;                       /* "": none */
 	uint32_t owner_uid;
 	uint64_t revision;
 	bool persistent;

@@ -6,6 +6,7 @@
 #include "util/fd.h"
 #include "vm/console.h"
 #include "vm/link.h"
+#include "vm/unit.h"
 
 Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 	uint64_t revision) NO_THREAD_SAFETY_ANALYSIS
@@ -62,6 +63,7 @@ static void mail_done(VmMail *mail)
 	event_set_clear(&mail->events);
 	outbox_clear(&mail->out);
 	qemu_process_unref(mail->process);
+	unit_request_unref(mail->launch);
 	vm_handoff_free(mail->handoff);
 	g_free(mail->last_words);
 	g_free(mail->closed_why);
@@ -83,6 +85,7 @@ Vm *vm_unref(Vm *vm)
 		vm_config_unref(vm->config);
 		vm_config_unref(vm->running_config);
 		g_free(vm->last_exit.message);
+		g_free(vm->unit);
 		g_free(vm->bound_to);
 		g_free(vm);
 	}

@@ -32,6 +32,7 @@ typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, con
 typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
 typedef struct ConsoleRequest ConsoleRequest; /* a reader's fd on its way to the event thread (console.h) */
 typedef struct Operation Operation;           /* operation.h */
+typedef struct UnitRequest UnitRequest;       /* a Start's to the bus thread (unit.h) */
 
 /* A waiter: an operation that sleeps until QEMU answered. On the worker's stack; registered in the mail
  * before its command is sent. Marks stay until it is unregistered. */
@@ -67,6 +68,7 @@ typedef struct VmMail {
 	bool silent;              /* an answer is overdue: the next reply means that QEMU is back */
 	bool listed_for_io;       /* there is something for the event thread beyond events */
 	QemuProcess *process;     /* shown by Start; NULL: none. A reference */
+	UnitRequest *launch;      /* likewise, before there is a process */
 	uint64_t kill_before;     /* operations accepted before this number that need QEMU are cancelled */
 	bool killed;              /* the process was signalled by Kill */
 	VmReason kill_reason;     /* why, while kill_before or killed bear on an operation or a process */
@@ -129,6 +131,7 @@ struct Vm {
 	uint64_t unresponsive_since_usec; /* realtime */
 	VmAccelerator accelerator;        /* as run */
 	uint32_t pid;
+	char *unit;       /* of systemd's, that it runs in; NULL: none */
 	uint64_t epoch;   /* number of this QEMU process */
 	uint64_t n_exits; /* exits applied */
 	VmHints hints;
@@ -179,8 +182,8 @@ void vm_try_apply(Vm *vm) ON_EVENT_THREAD;
 /* The event thread: a VM from the ready list, its item cleared; applies what is filed unless somebody holds
  * the lock. */
 void vm_deliver(Vm *vm) ON_EVENT_THREAD;
-/* The event thread (and a worker, for what it found out by a deadline): files an event, marks the waiters.
- * vm_list() must follow. */
+/* The event thread (a worker, for what it found out by a deadline; the bus thread, for what systemd says):
+ * files an event, marks the waiters. vm_list() must follow. */
 void vm_file_event(Vm *vm, const EventRecord *record);
 /* Any thread: a record of Roost's own, of now, without data. */
 EventRecord vm_own_record(EventId id);

@@ -7,7 +7,7 @@
  */
 #include "util/clock.h"
 #include "util/fd.h"
-#include "vm/vm.h"
+#include "vm/unit.h"
 
 static WaitResult refuse_locked(Vm *vm, const Waiter *waiter, const LaneEntry *entry) REQUIRES(vm->mail.mutex)
 {
@@ -138,5 +138,7 @@ void vm_wake_cancelled(Vm *vm, VmLane lane, uint64_t operation_id)
 		waiter->is_cancelled = true;
 		cond_signal(&waiter->cond);
 	}
+	if (vm->mail.launch && vm->mail.launch->operation_id == operation_id)
+		unit_request_cancel(vm->mail.launch);
 	leaf_unlock(&vm->mail.mutex);
 }

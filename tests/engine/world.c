@@ -188,6 +188,9 @@ void world_turn(World *world, int timeout_msec)
 		case INBOX_OPERATION:
 			take_operation(world, operation_from_item(item));
 			break;
+		case INBOX_UNIT:
+			/* There is no systemd here. */
+			g_assert_not_reached();
 		case INBOX_HOST:
 			host_facts_free((HostFacts *)item);
 			break;
