@@ -95,6 +95,36 @@ int fd_connect_unix(const char *path)
 	return g_steal_fd(&fd);
 }
 
+int fd_open_fifo(const char *path)
+{
+	autofd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISFIFO(st.st_mode) ? g_steal_fd(&fd) : -EINVAL;
+}
+
+int fd_make_fifo(const char *path, int *ret_reader, int *ret_writer)
+{
+	autofd int reader = -1, writer = -1;
+
+	if ((unlink(path) < 0 && errno != ENOENT) || mkfifo(path, 0600) < 0)
+		return -errno;
+	reader = fd_open_fifo(path);
+	if (reader < 0)
+		return reader;
+	/* For both: so it can be opened, and written to, when nobody reads. */
+	writer = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (writer < 0)
+		return -errno;
+	*ret_reader = g_steal_fd(&reader);
+	*ret_writer = g_steal_fd(&writer);
+	return 0;
+}
+
 int fd_write_all(int fd, const void *data, size_t size)
 {
 	const char *p = data;

@@ -31,6 +31,13 @@ int fd_listen_unix(const char *path);
  * -EAGAIN: the listener's backlog is full. */
 int fd_connect_unix(const char *path);
 
+/* Any thread: a new FIFO at `path`, mode 0600, instead of what is there, and its two ends (close-on-exec,
+ * never blocking). The writer has no need of a reader: what it writes stays (64 KiB) for one that comes
+ * later. 0 or a negative errno. Blocks on the file system. */
+int fd_make_fifo(const char *path, int *ret_reader, int *ret_writer);
+/* Any thread: the reading end of one that is there; -EINVAL: it is none. */
+int fd_open_fifo(const char *path);
+
 /* Any thread: writes all of it to a blocking fd. 0 or a negative errno. */
 int fd_write_all(int fd, const void *data, size_t size);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "util/clock.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "vm/files.h"
 #include "vm/link.h"
@@ -17,9 +18,13 @@ static VmHandoff *make_handoff(
 	Vm *vm, const VmConfig *config, QemuProcess *process_consume, const char *folder)
 {
 	VmHandoff *handoff = vm_handoff_new(process_consume);
+	g_autofree char *output = NULL;
 
 	handoff->vm_name = g_strdup(config->name);
 	handoff->qmp_path = g_strdup_printf("%s/qmp", folder);
+	output = g_build_filename(folder, VM_OUTPUT_NAME, NULL);
+	/* Without it, what QEMU says is not heard. */
+	handoff->output_fd = MAX(fd_open_fifo(output), -1);
 	handoff->n_consoles = config->n_consoles;
 	handoff->console_fds = g_new(int, config->n_consoles + 1);
 	handoff->console_paths = g_new0(char *, config->n_consoles + 1);

@@ -4,8 +4,8 @@
 #include "vm/console.h"
 #include "vm/link.h"
 
-#define LINK_LAST_READS 64   /* of 4 KiB, of the output of a process that has ended */
-#define LINK_TAIL_MAX   2048 /* of QEMU's output, kept for error messages */
+#define LINK_TAIL_MAX 2048 /* of QEMU's output, kept for error messages */
+#define LINK_LINE_MAX 1024 /* of it, in one line of the log */
 
 struct VmLink {
 	Vm *vm; /* a reference */
@@ -20,6 +20,11 @@ struct VmLink {
 	char tail[LINK_TAIL_MAX];
 	size_t tail_size;
 	bool tail_cut;
+	char line[LINK_LINE_MAX]; /* one that is not whole yet */
+	size_t line_size;
+	uint64_t lines_since_usec; /* monotonic: since then so many lines went to the log, and others did not
+				    */
+	unsigned n_lines, n_lines_kept;
 	Console **consoles; /* NULL where there is no connection */
 	char **console_paths;
 	ConsoleRequest *waiting_readers; /* whose console is not connected yet */
@@ -50,6 +55,13 @@ void link_resync(VmLink *link) ON_EVENT_THREAD;
 void link_handle_reply(VmLink *link, uint64_t id, const QmpReply *reply) ON_EVENT_THREAD;
 /* Gives the place back and starts the next in line. */
 void link_resync_done(VmLink *link) ON_EVENT_THREAD;
+
+/* link-output.c */
+int link_watch_output(VmLink *link) ON_EVENT_THREAD;
+/* Of a process that has ended: reads what is left. */
+void link_finish_output(VmLink *link) ON_EVENT_THREAD;
+/* What it said last. The caller frees. */
+char *link_last_words(const VmLink *link);
 
 /* link.c */
 /* Connects to the path; then the handshake runs. 0 or a negative errno. */

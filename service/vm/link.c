@@ -9,7 +9,6 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
-#include "util/text.h"
 
 VmHandoff *vm_handoff_new(QemuProcess *process_consume)
 {
@@ -162,54 +161,6 @@ void link_lost(VmLink *link)
 	vm_list(link->vm);
 }
 
-/* ---- QEMU's own words ---- */
-static void keep_output(VmLink *link, const char *text, size_t size)
-{
-	if (size >= LINK_TAIL_MAX) {
-		text += size - LINK_TAIL_MAX;
-		size = LINK_TAIL_MAX;
-	}
-	if (link->tail_size + size > LINK_TAIL_MAX) {
-		size_t excess = link->tail_size + size - LINK_TAIL_MAX;
-
-		memmove(link->tail, link->tail + excess, link->tail_size - excess);
-		link->tail_size -= excess;
-		link->tail_cut = true;
-	}
-	memcpy(link->tail + link->tail_size, text, size);
-	link->tail_size += size;
-}
-
-static char *last_words(const VmLink *link)
-{
-	g_autofree char *text = g_strndup(link->tail, link->tail_size);
-	g_autofree char *valid = text_printable(text, true);
-
-	g_strstrip(valid);
-	return link->tail_cut ? g_strconcat("... ", valid, NULL) : g_steal_pointer(&valid);
-}
-
-/* One read; false: the end, or nothing now. */
-static bool read_output(VmLink *link)
-{
-	char buffer[4096];
-	ssize_t n = read(link->output_fd, buffer, sizeof buffer);
-
-	if (n > 0)
-		keep_output(link, buffer, (size_t)n);
-	return n > 0;
-}
-
-static int on_output(sd_event_source *source, int fd, uint32_t revents, void *user)
-{
-	VmLink *link = user;
-
-	assert_event_thread(__func__);
-	if (!read_output(link) && (revents & EPOLLHUP))
-		sd_event_source_set_enabled(source, SD_EVENT_OFF);
-	return 0;
-}
-
 /* ---- the end ---- */
 static void link_free(VmLink *link) ON_EVENT_THREAD
 {
@@ -258,12 +209,11 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t revents, voi
 	if (link->monitor && !link->monitor_closed)
 		qmp_monitor_finish(link->monitor);
 	/* Not for ever: a child of QEMU's may hold the other end, and write. */
-	for (unsigned i = 0; i < LINK_LAST_READS && link->output_fd >= 0 && read_output(link); i++)
-		;
+	link_finish_output(link);
 	for (unsigned i = 0; i < link->n_consoles; i++)
 		console_finish(link->consoles[i]);
 	known = qemu_process_reap(link->process, &code, &signal);
-	words = last_words(link);
+	words = link_last_words(link);
 	link_free(link);
 	vm_file_exit(vm, known, code, signal, words);
 	vm_list(vm);
@@ -339,13 +289,8 @@ static int watch(VmLink *link) ON_EVENT_THREAD
 	r = sd_event_add_io(loop, &link->pidfd_source, link->process->pidfd, EPOLLIN, on_process_end, link);
 	if (r < 0)
 		return r;
-	if (link->output_fd >= 0) {
-		fd_set_nonblocking(link->output_fd, true);
-		r = sd_event_add_io(loop, &link->output_source, link->output_fd, EPOLLIN, on_output, link);
-		if (r < 0)
-			return r;
-	}
-	return link_timer_new(link);
+	r = link_watch_output(link);
+	return r < 0 ? r : link_timer_new(link);
 }
 
 static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD

@@ -9,6 +9,10 @@
  */
 #include "vm/vm.h"
 
+/* In a VM's run-time folder: what QEMU writes goes through this FIFO, so that a later roostd hears it, too.
+ */
+#define VM_OUTPUT_NAME "output"
+
 /* What a new process brings: everything here is owned, and taken over by the event thread. */
 struct VmHandoff {
 	QemuProcess *process;

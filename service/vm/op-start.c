@@ -142,7 +142,7 @@ static void set_folder_error(const Operation *op, int r, GError **error)
 static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, GError **error)
 {
 	VmHandoff *handoff = launch->handoff;
-	int output[2];
+	g_autofree char *output = NULL;
 	int r;
 
 	handoff->vm_name = g_strdup(config->name);
@@ -167,12 +167,12 @@ static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, 
 			    &handoff->console_paths[i], error))
 			return false;
 	}
-	if (pipe2(output, O_CLOEXEC) < 0) {
-		g_set_error(error, VM_ERROR, VM_ERROR_LIMIT_REACHED, "pipe: %s", g_strerror(errno));
+	output = g_build_filename(launch->folder, VM_OUTPUT_NAME, NULL);
+	r = fd_make_fifo(output, &handoff->output_fd, &launch->output_writer);
+	if (r < 0) {
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", output, g_strerror(-r));
 		return false;
 	}
-	handoff->output_fd = output[0];
-	launch->output_writer = output[1];
 	return true;
 }
 

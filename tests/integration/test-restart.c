@@ -1,5 +1,6 @@
 /* roostd ends, dies and comes back: definitions are durable, QEMUs stay, every call is answered. */
 #include <glib/gstdio.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -155,6 +156,41 @@ static void test_autostart(void)
 	client_do(c, db, VM, "Kill", NULL);
 }
 
+/* As QEMU would: to its standard error. */
+static void say_as_qemu(guint pid, const char *words)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%u/fd/2", pid);
+	int fd = open(path, O_WRONLY);
+
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(write(fd, words, strlen(words)), ==, (gssize)strlen(words));
+	close(fd);
+}
+
+/* What QEMU says while no roostd runs neither hurts it nor is lost. */
+static void test_output(void)
+{
+	g_autoptr(Fixture) f = fixture_new(NULL);
+	Client *c = f->client;
+	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
+	g_autoptr(GVariant) last = NULL;
+	const char *message;
+	guint pid;
+
+	fixture_start_vm(f, web);
+	pid = fixture_pid(f, web);
+	fixture_kill_roostd(f);
+	say_as_qemu(pid, "is anybody there?\n");
+	fixture_start_roostd(f);
+	client_await_property(c, web, "Responsive", "true");
+	say_as_qemu(pid, "ah");
+	fixture_signal_qemu(f, web, SIGKILL);
+	client_await_property(c, web, "State", "'crashed'");
+	last = client_get(c, web, VM, "LastExit");
+	g_assert_true(g_variant_lookup(last, "Message", "&s", &message));
+	g_assert_cmpstr(message, ==, "is anybody there?\nah");
+}
+
 /* Without a bus there is nothing to serve. */
 static void test_bus_lost(void)
 {
@@ -173,6 +209,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/restart/died-meanwhile", test_died_meanwhile);
 	g_test_add_func("/restart/shutdown-answers", test_shutdown_answers);
 	g_test_add_func("/restart/autostart", test_autostart);
+	g_test_add_func("/restart/output", test_output);
 	g_test_add_func("/restart/bus-lost", test_bus_lost);
 	return g_test_run();
 }

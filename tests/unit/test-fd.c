@@ -163,6 +163,35 @@ static void read_all(void *data)
 		reading->size += (size_t)n;
 }
 
+static void test_fifo(void)
+{
+	g_autofree char *path = g_build_filename(folder, "words", NULL);
+	autofd int reader = -1, writer = -1, again = -1;
+	char buffer[16];
+	size_t n_written = 0;
+	ssize_t n;
+
+	/* Something is there: it goes. */
+	g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+	g_assert_cmpint(fd_open_fifo(path), ==, -EINVAL);
+	g_assert_cmpint(fd_make_fifo(path, &reader, &writer), ==, 0);
+	g_assert_cmpint(read(reader, buffer, sizeof buffer), <, 0);
+	g_assert_cmpint(errno, ==, EAGAIN);
+	g_assert_cmpint(write(writer, "one", 3), ==, 3);
+	/* Nobody reads: what is written waits for somebody, and the writer for nobody. */
+	fd_close(&reader);
+	g_assert_cmpint(write(writer, "two", 3), ==, 3);
+	again = fd_open_fifo(path);
+	g_assert_cmpint(read(again, buffer, sizeof buffer), ==, 6);
+	g_assert_cmpint(memcmp(buffer, "onetwo", 6), ==, 0);
+	while ((n = write(writer, buffer, sizeof buffer)) > 0)
+		n_written += (size_t)n;
+	g_assert_cmpint(errno, ==, EAGAIN);
+	g_assert_cmpuint(n_written, >=, 4096);
+	g_assert_cmpint(fd_make_fifo("/nowhere/words", &reader, &writer), ==, -ENOENT);
+	g_assert_cmpint(fd_open_fifo("/nowhere/words"), ==, -ENOENT);
+}
+
 static void test_write_all(void)
 {
 	size_t size = 1024 * 1024;
@@ -338,6 +367,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/fd/unix", test_unix);
 	g_test_add_func("/fd/unix-fails", test_unix_fails);
 	g_test_add_func("/fd/backlog", test_backlog);
+	g_test_add_func("/fd/fifo", test_fifo);
 	g_test_add_func("/fd/write-all", test_write_all);
 	g_test_add_func("/fd/read-file", test_read_file);
 	g_test_add_func("/fd/read-file-fails", test_read_file_fails);
