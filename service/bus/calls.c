@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bus/audit.h"
 #include "bus/authority.h"
 #include "bus/autostart.h"
 #include "bus/errors.h"
@@ -64,6 +65,7 @@ void call_free(Call *call)
 	call_close(call);
 	call_leave_vm(call);
 	g_free(call->sender_name);
+	g_free(call->vm_name);
 	g_free(call);
 }
 
@@ -76,6 +78,7 @@ void calls_take(Bus *bus, sd_bus_message *message, const MemberRow *row)
 	call->message = sd_bus_message_ref(message);
 	call->row = row;
 	call->due_line = -1;
+	call->taken_usec = clock_monotonic_usec();
 	call->sender_name = g_strdup(sender ? sender : "");
 	if (sender)
 		senders_take(call, sender);
@@ -86,6 +89,8 @@ void calls_take(Bus *bus, sd_bus_message *message, const MemberRow *row)
 /* ---- answers ---- */
 void call_answer_error(Call *call, const GError *error)
 {
+	assert_bus_thread(__func__);
+	audit_call(call, NULL, error);
 	if (call->message) {
 		int r = error_reply(call->message, error);
 
@@ -133,7 +138,9 @@ static void answer_result(Call *call, const Operation *op) ON_BUS_THREAD
 			"%s: done, but the reply could not be sent: %s", call->row->name, g_strerror(-r));
 
 		call_answer_error(call, error);
+		return;
 	}
+	audit_call(call, op ? bus_vm_of(op->vm) : NULL, NULL);
 	call_close(call);
 }
 
@@ -265,6 +272,9 @@ void call_set_due(Call *call, int line, uint64_t due_usec)
 void call_enter_vm(Call *call, BusVm *bv, GQueue *list)
 {
 	call->vm = bus_vm_ref(bv);
+	if (bv->picture.view)
+		call->vm_name = g_strdup(bus_vm_name(bv));
+	g_strlcpy(call->vm_uuid, bv->vm->uuid, sizeof call->vm_uuid);
 	call->vm_link.data = call;
 	g_queue_push_tail_link(list, &call->vm_link);
 	call->accepted_usec = clock_monotonic_usec();

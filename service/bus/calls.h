@@ -25,8 +25,12 @@ struct Call {
 	Sender *sender; /* until it is answered */
 	GList sender_link;
 	bool begun, counted;
-	Ask *ask;      /* while it waits for polkit */
-	bool reserves; /* a name is reserved for it */
+	Ask *ask;            /* while it waits for polkit */
+	bool reserves;       /* a name is reserved for it */
+	bool audited;        /* its answer was told */
+	uint64_t taken_usec; /* monotonic, when it came */
+	char *vm_name;       /* as it was when it was accepted; NULL: it was not */
+	char vm_uuid[37];
 	uint32_t uid;
 
 	/* From begin() on. */

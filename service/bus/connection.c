@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "bus/audit.h"
 #include "bus/authority.h"
 #include "bus/autostart.h"
 #include "bus/bound.h"
@@ -288,6 +289,7 @@ Bus *bus_free(Bus *bus)
 	idle_done(bus);
 	watchdog_done(bus);
 	units_done(bus);
+	audit_done(bus);
 	sd_event_source_disable_unref(bus->inbox_source);
 	sd_bus_close_unref(bus->connection);
 	g_free(bus->vm_vtable);

@@ -1,7 +1,9 @@
 #include "bus/senders.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-login.h>
 
 #include "bus/bound.h"
 #include "util/log.h"
@@ -11,6 +13,7 @@ struct Sender {
 	char *name;
 	bool known;
 	uint32_t uid;
+	char *unit; /* or NULL */
 	sd_bus_slot *question;
 	GQueue calls; /* Call.sender_link: not answered yet */
 	GQueue line;  /* of those that wait for polkit: authority.c's */
@@ -23,6 +26,7 @@ static void sender_free(void *data)
 	g_assert(sender->calls.length == 0 && sender->line.length == 0);
 	sd_bus_slot_unref(sender->question);
 	g_free(sender->name);
+	free(sender->unit);
 	g_free(sender);
 }
 
@@ -38,17 +42,44 @@ static void forget(Sender *sender, bool left)
 	g_hash_table_remove(sender->bus->senders, sender->name);
 }
 
-static int on_uid(sd_bus_message *message, void *userdata, sd_bus_error *error)
+/* GetConnectionCredentials' answer: the uid, and the process (0: it is not told). */
+static int read_credentials(sd_bus_message *message, uint32_t *ret_uid, uint32_t *ret_pid)
+{
+	bool found = false;
+	const char *key;
+	int r = sd_bus_message_enter_container(message, 'a', "{sv}");
+
+	*ret_pid = 0;
+	while (r >= 0 && (r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+		r = sd_bus_message_read_basic(message, 's', &key);
+		if (r >= 0 && strcmp(key, "UnixUserID") == 0) {
+			r = sd_bus_message_read(message, "v", "u", ret_uid);
+			found = r >= 0;
+		} else if (r >= 0 && strcmp(key, "ProcessID") == 0) {
+			r = sd_bus_message_read(message, "v", "u", ret_pid);
+		} else if (r >= 0) {
+			r = sd_bus_message_skip(message, "v");
+		}
+		if (r >= 0)
+			r = sd_bus_message_exit_container(message);
+	}
+	return r < 0 ? r : found ? 0 : -ENXIO;
+}
+
+static int on_credentials(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	Sender *sender = userdata;
 	GList *next;
-	uint32_t uid;
+	uint32_t uid, pid;
 
 	sender->question = sd_bus_slot_unref(sender->question);
-	if (sd_bus_message_is_method_error(message, NULL) || sd_bus_message_read(message, "u", &uid) < 0) {
+	if (sd_bus_message_is_method_error(message, NULL) || read_credentials(message, &uid, &pid) < 0) {
 		forget(sender, false);
 		return 0;
 	}
+	/* For the log alone: the process may be another one by now. */
+	if (pid > 0 && sd_pid_get_unit((pid_t)pid, &sender->unit) < 0)
+		sender->unit = NULL;
 	sender->uid = uid;
 	sender->known = true;
 	/* A call may be answered, and so leave the line, as it begins; none joins meanwhile. */
@@ -62,8 +93,8 @@ static int on_uid(sd_bus_message *message, void *userdata, sd_bus_error *error)
 static int ask(Sender *sender)
 {
 	return sd_bus_call_method_async(sender->bus->connection, &sender->question, "org.freedesktop.DBus",
-		"/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid, sender, "s",
-		sender->name);
+		"/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials,
+		sender, "s", sender->name);
 }
 
 void senders_take(Call *call, const char *name)
@@ -99,6 +130,11 @@ void senders_leave(Call *call)
 GQueue *senders_line(Call *call)
 {
 	return &call->sender->line;
+}
+
+const char *senders_unit(const Call *call)
+{
+	return call->sender ? call->sender->unit : NULL;
 }
 
 Call *senders_first_waiting(Bus *bus)

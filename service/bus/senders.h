@@ -19,4 +19,6 @@ void senders_leave(Call *call);
 GQueue *senders_line(Call *call);
 
 /* Shutdown: the calls whose senders are not known yet, one at a time. */
+/* The unit of systemd's that the caller's connection was opened from; NULL: it is not known. Borrowed. */
+const char *senders_unit(const Call *call);
 Call *senders_first_waiting(Bus *bus);

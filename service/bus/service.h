@@ -128,6 +128,8 @@ struct Bus {
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
 	} idle;
 
+	GHashTable *audit_by_uid; /* audit.c: uid -> User; NULL: nobody yet */
+
 	/* units.c */
 	struct {
 		bool is_there;    /* systemd, on the bus */

@@ -15,6 +15,7 @@
 #define SYSTEMD_MANAGER  SYSTEMD ".Manager"
 #define SYSTEMD_SERVICE  SYSTEMD ".Service"
 #define AGAIN_USEC       (20 * USEC_PER_MSEC)
+#define EXISTS_USEC      (5 * USEC_PER_SEC)  /* for so long an earlier unit may be on its way out */
 #define STATUS_WAIT_USEC (5 * USEC_PER_MSEC) /* the first time, then twice as long */
 #define STATUS_TRIES_MAX 10                  /* 5 s in all */
 
@@ -23,7 +24,8 @@ typedef struct UnitStart {
 	Bus *bus;
 	GList link; /* Bus.units.starts */
 	UnitRequest *request;
-	sd_bus_slot *slot; /* asked; NULL: it waits */
+	uint64_t since_usec; /* monotonic */
+	sd_bus_slot *slot;   /* asked; NULL: it waits */
 } UnitStart;
 
 /* A unit that is held. */
@@ -256,6 +258,18 @@ static void on_unit_there(UnitStart *start) ON_BUS_THREAD
 		hold(start->bus, request->unit, atomic_load(&request->launched) ? NULL : request);
 }
 
+/* The one before is on its way out, or systemd is away. */
+static bool may_ask_again(const UnitStart *start, const sd_bus_error *refusal)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	if (sd_bus_error_has_name(refusal, SYSTEMD ".UnitExists"))
+		return now < start->since_usec + engine_scaled_usec(start->bus->engine, EXISTS_USEC);
+	return now < start->request->deadline_usec &&
+	       sd_bus_error_has_names(refusal, SD_BUS_ERROR_NAME_HAS_NO_OWNER, SD_BUS_ERROR_SERVICE_UNKNOWN,
+		       SD_BUS_ERROR_DISCONNECTED, SD_BUS_ERROR_NO_REPLY);
+}
+
 static int on_started(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	UnitStart *start = userdata;
@@ -270,10 +284,7 @@ static int on_started(sd_bus_message *message, void *userdata, sd_bus_error *err
 	}
 	/* Should it come of it yet, or have been ours. */
 	let_go(start->bus, request->unit);
-	/* The one before is on its way out, or systemd is away. */
-	if (sd_bus_error_has_names(refusal, SYSTEMD ".UnitExists", SD_BUS_ERROR_NAME_HAS_NO_OWNER,
-		    SD_BUS_ERROR_SERVICE_UNKNOWN, SD_BUS_ERROR_DISCONNECTED, SD_BUS_ERROR_NO_REPLY) &&
-		clock_monotonic_usec() + AGAIN_USEC < request->deadline_usec) {
+	if (may_ask_again(start, refusal)) {
 		wait_a_little(start);
 		return 0;
 	}
@@ -357,6 +368,7 @@ void units_take(Bus *bus, UnitRequest *request_consume)
 		unit_request_cancel(request_consume);
 	start->bus = bus;
 	start->request = request_consume;
+	start->since_usec = clock_monotonic_usec();
 	start->link.data = start;
 	g_queue_push_tail_link(&bus->units.starts, &start->link);
 	try_start(start);

@@ -304,6 +304,15 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	leaf_unlock(&vm->mail.mutex);
 }
 
+static void log_exit(Vm *vm, VmState state, VmReason reason) REQUIRES(vm->lock)
+{
+	bool crashed = state == VM_STATE_CRASHED;
+
+	log_vm_kind(crashed ? LOG_WARNING : LOG_INFO, crashed ? LOG_KIND_CRASHED : LOG_KIND_ENDED,
+		vm->config->name, vm->uuid, "its QEMU (process %u) has ended: %s", vm->pid,
+		vm_reason_to_string(reason));
+}
+
 static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
 	g_autofree char *code = qmp_data_get(entry->data, entry->data_size, "code");
@@ -328,6 +337,7 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 		.message = words ? words : g_strdup(""),
 	};
 	state = state_after_exit(vm, kill_reason, &reason);
+	log_exit(vm, state, reason);
 	vm->last_exit.reason = vm->state == VM_STATE_STARTING && kill_reason == VM_REASON_MAX
 				       ? VM_REASON_START_FAILED
 				       : reason;
@@ -440,7 +450,7 @@ static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->loc
 	vm->responsive = false;
 	vm->unresponsive_since_usec = entry->last_usec;
 	vm->dirty = true;
-	log_vm(LOG_WARNING, vm->config->name, vm->uuid, "QEMU does not answer");
+	log_vm_kind(LOG_WARNING, LOG_KIND_UNRESPONSIVE, vm->config->name, vm->uuid, "QEMU does not answer");
 }
 
 static void apply_responsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -449,7 +459,7 @@ static void apply_responsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 		return;
 	vm->responsive = true;
 	vm->dirty = true;
-	log_vm(LOG_INFO, vm->config->name, vm->uuid, "QEMU answers again");
+	log_vm_kind(LOG_INFO, LOG_KIND_RESPONSIVE, vm->config->name, vm->uuid, "QEMU answers again");
 }
 
 typedef void (*ApplyFunc)(Vm *vm, const EventEntry *entry);

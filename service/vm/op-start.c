@@ -462,6 +462,8 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		return false;
 	if (!operation_commit(op, error))
 		return false;
+	log_vm_kind(LOG_INFO, LOG_KIND_STARTED, plan.config->name, vm->uuid, "its QEMU runs: process %u%s%s",
+		vm->pid, vm->unit ? " in " : "", vm->unit ? vm->unit : "");
 	if (vm->state == VM_STATE_STARTING)
 		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, VM_REASON_USER, true);
 	return true;
