@@ -289,7 +289,7 @@ Fixture *fixture_new(const FixtureOptions *options)
 	fixture->kernel = fixture_write(fixture, "kernel", "no kernel", 9);
 	if (fixture->options.qemu_script && *fixture->options.qemu_script)
 		fixture_write_qemu(fixture, fixture->options.qemu_script);
-	if (!fixture->options.activated)
+	if (!fixture->options.activated && !fixture->options.waits)
 		fixture_start_roostd(fixture);
 	return fixture;
 }
