@@ -195,6 +195,8 @@ void log_line(int level, const char *format, ...)
 	log_text(level, LOG_KIND_PLAIN, NULL, 0, text);
 }
 
+static void log_about_vm(int level, LogKind kind, const char *vm_name, const char *vm_uuid,
+	const char *format, va_list args) G_GNUC_PRINTF(5, 0);
 static void log_about_vm(
 	int level, LogKind kind, const char *vm_name, const char *vm_uuid, const char *format, va_list args)
 {

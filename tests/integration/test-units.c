@@ -65,11 +65,12 @@ static GDBusMessage *on_message(
 static void bus_call(GDBusConnection *connection, const char *member, GVariant *args)
 {
 	g_autoptr(GError) error = NULL;
-	g_autoptr(GVariant) result =
+	GVariant *result =
 		g_dbus_connection_call_sync(connection, "org.freedesktop.DBus", "/org/freedesktop/DBus",
 			"org.freedesktop.DBus", member, args, NULL, G_DBUS_CALL_FLAGS_NONE, -1, NULL, &error);
 
 	g_assert_no_error(error);
+	g_variant_unref(result);
 }
 
 static void systemd_come(Systemd *systemd)

@@ -145,7 +145,7 @@ static void test_fds(void)
 	Launcher launcher = real_launcher();
 	char *argv[] = {self, (char *)"report", (char *)"a word", (char *)"", (char *)"three", NULL};
 	g_autoptr(QemuProcess) process = NULL;
-	g_autofree char *said = NULL, *wanted = NULL;
+	g_autofree char *said = NULL;
 	int fds[6];
 
 	for (int i = 0; i < 6; i++) {
