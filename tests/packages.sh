@@ -15,7 +15,7 @@ packages_to_test=(
 	gjs python3-gi gir1.2-glib-2.0 # clients
 	mtools systemd-boot-efi        # a disk that UEFI boots from
 	polkitd dbus passwd            # the system bus: pkttyagent, its configuration, useradd
-	systemd-container # for a host of its own
+	systemd-container dbus-user-session # a host of its own
 )
 
 # packages_missing PACKAGE...: prints those that are not installed.
