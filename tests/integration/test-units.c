@@ -334,6 +334,17 @@ static guint count_fds(pid_t pid)
 	return n;
 }
 
+/* It has no more than that: what it has for a moment (it tidies up behind a VM) it closes. */
+static void await_fds(Fixture *f, guint n)
+{
+	gint64 until = g_get_monotonic_time() + PATIENCE;
+
+	while (count_fds(f->roostd) > n) {
+		g_assert_cmpint(g_get_monotonic_time(), <, until);
+		client_sync(f->client);
+	}
+}
+
 /* ---- tests ---- */
 static void assert_sandbox(const Unit *unit, const char *uuid)
 {
@@ -405,7 +416,7 @@ static void test_start(void)
 	kill_vm(f, systemd, web, pid);
 	client_assert_property(f->client, web, "Unit", "''");
 	client_assert_property(f->client, web, "State", "'off'");
-	g_assert_cmpuint(count_fds(f->roostd), ==, n_fds);
+	await_fds(f, n_fds);
 }
 
 /* How it ended is asked of systemd, which may see it later than roostd. */
@@ -499,7 +510,7 @@ static void test_refused(void)
 		client_assert_property(f->client, web, "StateReason", "'start-failed'");
 	}
 	assert_starts(f, systemd, web);
-	g_assert_cmpuint(count_fds(f->roostd), ==, n_fds);
+	await_fds(f, n_fds);
 }
 
 /* It does not answer; or it answers, and the launcher never comes. */
@@ -717,7 +728,7 @@ static void test_kill(void)
 		end_start(f, systemd, web, scripts[i], FALSE);
 	}
 	assert_starts(f, systemd, web);
-	g_assert_cmpuint(count_fds(f->roostd), ==, n_fds);
+	await_fds(f, n_fds);
 }
 
 /* ---- roostd comes and goes ---- */
