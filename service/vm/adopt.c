@@ -15,12 +15,13 @@
 #include "vm/registry.h"
 
 static VmHandoff *make_handoff(
-	Vm *vm, const VmConfig *config, QemuProcess *process_consume, const char *folder)
+	const VmConfig *config, QemuProcess *process_consume, const char *unit, const char *folder)
 {
 	VmHandoff *handoff = vm_handoff_new(process_consume);
 	g_autofree char *output = NULL;
 
 	handoff->vm_name = g_strdup(config->name);
+	handoff->unit = g_strdup(unit);
 	handoff->qmp_path = g_strdup_printf("%s/qmp", folder);
 	output = g_build_filename(folder, VM_OUTPUT_NAME, NULL);
 	/* Without it, what QEMU says is not heard. */
@@ -140,7 +141,7 @@ int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	vm->claims_owner = claim_recorded(vm->engine, vm->config->name, &record);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	log_vm(LOG_INFO, vm->config->name, vm->uuid, "its QEMU (process %u) still runs", vm->pid);
-	vm_hand_over(vm, make_handoff(vm, vm->running_config, g_steal_pointer(&process), folder));
+	vm_hand_over(vm, make_handoff(vm->running_config, g_steal_pointer(&process), vm->unit, folder));
 	return 1;
 }
 

@@ -68,7 +68,8 @@ struct Engine {
 	Inbox ready; /* Vm.ready_item */
 	Inbox inbox; /* InboxKind */
 	Claims *claims;
-	bool has_units; /* immutable once the bus is open: QEMUs run in units of systemd's */
+	bool has_units; /* workers read it, and the bus thread sets it before there are operations: QEMUs run
+			   in units of systemd's */
 
 	/* Internal operations: at most 2 x cores at once. */
 	Leaf internal_mutex;

@@ -12,7 +12,6 @@
 #include "util/log.h"
 #include "util/text.h"
 #include "vm/link-private.h"
-#include "vm/unit.h"
 
 #define LAST_READS   64 /* of 4 KiB, of the output of a process that has ended */
 #define LINES_MAX    50
@@ -48,10 +47,9 @@ char *link_last_words(const VmLink *link)
 /* ---- lines ---- */
 static void log_output(const VmLink *link, const char *text)
 {
-	g_autofree char *unit = link->vm->engine->has_units ? unit_name(link->vm->uuid) : NULL;
 	/* The unit's own name: so its status shows them, too. */
 	const LogField fields[] = {{"ROOST_VM_NAME", link->name}, {"ROOST_VM_UUID", link->vm->uuid},
-		{"OBJECT_SYSTEMD_UNIT", unit}};
+		{"OBJECT_SYSTEMD_UNIT", link->unit}};
 
 	log_fields(LOG_INFO, LOG_KIND_OUTPUT, fields, G_N_ELEMENTS(fields), "%s: QEMU: %s", link->name, text);
 }

@@ -11,6 +11,7 @@ struct VmLink {
 	Vm *vm; /* a reference */
 	QemuProcess *process;
 	char *name; /* the VM's when QEMU was started: for the log */
+	char *unit; /* likewise, of systemd's; NULL: none */
 	char *qmp_path;
 	QmpMonitor *monitor; /* NULL while disconnected */
 	char *closed_why;    /* or NULL */

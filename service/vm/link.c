@@ -31,6 +31,7 @@ VmHandoff *vm_handoff_free(VmHandoff *handoff)
 		g_strfreev(handoff->console_paths);
 		g_free(handoff->qmp_path);
 		g_free(handoff->vm_name);
+		g_free(handoff->unit);
 		g_free(handoff);
 	}
 	return NULL;
@@ -183,6 +184,7 @@ static void link_free(VmLink *link) ON_EVENT_THREAD
 	fd_close(&link->output_fd);
 	g_free(link->qmp_path);
 	g_free(link->name);
+	g_free(link->unit);
 	g_strfreev(link->console_paths);
 	g_free(link->closed_why);
 	link->vm->link = NULL;
@@ -305,6 +307,7 @@ static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
 	link->process = g_steal_pointer(&handoff->process);
 	link->qmp_path = g_steal_pointer(&handoff->qmp_path);
 	link->name = g_steal_pointer(&handoff->vm_name);
+	link->unit = g_steal_pointer(&handoff->unit);
 	link->output_fd = g_steal_fd(&handoff->output_fd);
 	link->last_heard_usec = clock_monotonic_usec();
 	r = watch(link);

@@ -17,6 +17,7 @@
 struct VmHandoff {
 	QemuProcess *process;
 	char *vm_name;    /* for the log */
+	char *unit;       /* likewise; NULL: none */
 	char *qmp_path;   /* for a reconnect */
 	int qmp_fd;       /* connected; -1: to be reconnected by path */
 	int output_fd;    /* the reading end of QEMU's standard output and error; -1: none */

@@ -139,13 +139,15 @@ static void set_folder_error(const Operation *op, int r, GError **error)
 	g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", path, g_strerror(-r));
 }
 
-static bool make_sockets(Operation *op, const VmConfig *config, Launch *launch, GError **error)
+static bool make_sockets(Operation *op, const Plan *plan, Launch *launch, GError **error)
 {
+	const VmConfig *config = plan->config;
 	VmHandoff *handoff = launch->handoff;
 	g_autofree char *output = NULL;
 	int r;
 
 	handoff->vm_name = g_strdup(config->name);
+	handoff->unit = g_strdup(plan->unit);
 	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
 	if (r < 0) {
 		set_folder_error(op, r, error);
@@ -414,7 +416,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
-	spawned = make_sockets(op, plan->config, &launch, error) && record_definitions(op, plan, error) &&
+	spawned = make_sockets(op, plan, &launch, error) && record_definitions(op, plan, error) &&
 		  record_process(op, NULL, plan, epoch, error) && start_process(op, plan, &launch, error);
 	recorded = spawned && record_process(op, launch.handoff->process, plan, epoch, error);
 	operation_retake(op);

@@ -434,7 +434,7 @@ static void test_last_exit(void)
 	pid = start_unit(systemd);
 	g_variant_unref(client_result(c, serial));
 	mark = client_mark(c);
-	kill(pid, SIGSEGV);
+	kill(pid, SIGKILL);
 	reap(pid);
 	client_await_property(c, web, "State", "'crashed'");
 	tell_end(systemd, 0, 0);
