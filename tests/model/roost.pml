@@ -52,6 +52,9 @@
 #ifndef OFF
 #define OFF 0      /* 1: no QEMU runs at birth, the first operation is a Start */
 #endif
+#ifndef UNIT
+#define UNIT 0     /* 1: QEMU is started by systemd, and its launcher may never come */
+#endif
 #ifndef SILENT
 #define SILENT 0   /* 1: a QEMU may be hung from birth */
 #endif
@@ -94,6 +97,9 @@ typedef Vm {
 	byte sq;                                        /* send queue */
 	byte out_n; byte out_ver; byte out_a; byte out_st;  /* outbox: signals, the newest view */
 	byte kill_before; bool shown;                   /* Kill's number; the process may be signalled */
+#if UNIT
+	byte launch; bool shut; bool mute;              /* whose launcher is waited for; its socket; it never comes */
+#endif
 	/* ready */
 	bool listed;
 	/* inbox */
@@ -299,6 +305,35 @@ inline finish(v, p_a)
 #endif
 }
 
+#if UNIT
+/* unit_launch(): the request is shown to Kill and CancelOperation, and both are asked for, in one hold of mail: show().
+ * Then the launcher comes; or the socket is shut down, by unit_request_cancel(); or it never comes, and the deadline
+ * passes. hide() takes it back. */
+inline unit_start(v)
+{
+#ifdef LAUNCH_SPLIT
+	ok = op >= vm[v].kill_before && !(vm[v].cancelled & BIT(op));
+	d_step { if :: ok -> vm[v].launch = op :: else fi };
+#else
+	d_step {                                        /* show(): mail */
+		ok = op >= vm[v].kill_before && !(vm[v].cancelled & BIT(op));
+		if :: ok -> vm[v].launch = op :: else fi
+	};
+#endif
+	if
+	:: ok ->
+		if
+		:: atomic { vm[v].shut -> ok = false }
+		:: !vm[v].shut && !vm[v].mute           /* qemu_launch() */
+		:: atomic { !vm[v].shut && vm[v].mute && !(vm[v].cancel_ok & BIT(op)) && op >= vm[v].killed ->
+			ok = false }                    /* the deadline */
+		fi;
+		d_step { vm[v].launch = 0; vm[v].shut = false }         /* hide(): mail */
+	:: else
+	fi
+}
+#endif
+
 /* ---- a worker, on the QMP lane ---- */
 
 proctype Worker(byte v)
@@ -327,6 +362,13 @@ start:
 	vm[v].kill_before = 0;
 #endif
 	vm_unlock(v);
+#if UNIT
+	unit_start(v);
+	if
+	:: !ok -> vm_lock(v); d_step { vm[v].st = ST_OFF; vm[v].dirty = true; g = 0 }; goto done
+	:: else
+	fi;
+#endif
 	d_step { assert(vm[v].proc == NO_PROC); vm[v].proc = LIVES };   /* qemu_process_spawn(): nobody else sees it yet */
 #ifdef NEVER_ASKS
 	vm[v].shown = true; ok = true;
@@ -636,6 +678,9 @@ inline cancel(v)
 			-> vm[v].w[0].c = true
 		:: else
 		fi;
+#if UNIT
+		if :: x != 0 && vm[v].launch == x -> vm[v].shut = true :: else fi;
+#endif
 		x = 0
 	}
 }
@@ -664,6 +709,9 @@ inline kill(v)
 #else
 		if :: vm[v].w[0].on && vm[v].w[0].id <= 3 -> vm[v].w[0].k = true :: else fi;
 #endif
+#endif
+#if UNIT && !defined(LAUNCH_UNSHUT)
+		if :: vm[v].launch != 0 && vm[v].launch < vm[v].kill_before -> vm[v].shut = true :: else fi;
 #endif
 #ifndef LOOK_THEN_WANT
 		signal_shown(v)
@@ -760,6 +808,9 @@ init {
 			select(k : LEAST(NCRASH) .. NCRASH);  vm[v].tocrash = k;
 			select(k : LEAST(NCANCEL) .. NCANCEL); vm[v].tocancel = k;
 			select(k : 0 .. SILENT);  vm[v].silent = k;
+#if UNIT
+			select(k : LEAST(1) .. 1);  vm[v].mute = k;
+#endif
 			v++
 		:: else -> break
 		od;
