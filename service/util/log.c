@@ -1,7 +1,8 @@
 /*
  * The journal is spoken to in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), one datagram an entry,
  * and not by sd_journal_send(3): that waits for as long as the journal does not read, and whoever logs here
- * has VMs to look after.
+ * has VMs to look after. A journal that is busy gets a moment, which it needs now and then: its queue may be
+ * as short as ten entries. One that has let it pass is not waited for again for a while.
  */
 #include "util/log.h"
 
@@ -16,14 +17,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "util/fd.h"
+#include "util/clock.h"
 
 #define JOURNAL_PATH "/run/systemd/journal/socket"
 #define TEXT_MAX     8192 /* of one field */
+#define WAIT_MSEC    50
+#define HUNG_USEC    (1 * USEC_PER_SEC)
 
 static int log_level = LOG_INFO;
 static atomic_int journal_fd = -1;
 static atomic_uint n_lost;
+static atomic_uint_fast64_t hung_until_usec; /* monotonic: it is not waited for */
 static struct sockaddr_un journal = {.sun_family = AF_UNIX, .sun_path = JOURNAL_PATH};
 
 static const char *const message_ids[LOG_KIND_MAX] = {
@@ -42,21 +46,30 @@ void log_set_level(int level)
 }
 
 /* ---- the journal ---- */
+static int set_patience(int fd, unsigned msec)
+{
+	const struct timeval wait = {
+		.tv_sec = msec / 1000, .tv_usec = (suseconds_t)(msec % 1000 * USEC_PER_MSEC)};
+
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) < 0 ? -errno : 0;
+}
+
 /* Kept for the life of the process. Who opens one at the same time as another closes his own. */
 static int open_journal(void)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), none = -1;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), none = -1, r;
 
 	if (fd < 0)
 		return -errno;
-	if (!atomic_compare_exchange_strong(&journal_fd, &none, fd)) {
+	r = set_patience(fd, WAIT_MSEC);
+	if (r < 0 || !atomic_compare_exchange_strong(&journal_fd, &none, fd)) {
 		close(fd);
-		fd = none;
+		fd = r < 0 ? r : none;
 	}
 	return fd;
 }
 
-int log_use_journal(const char *path)
+int log_use_journal(const char *path, unsigned wait_msec)
 {
 	int fd;
 
@@ -66,7 +79,7 @@ int log_use_journal(const char *path)
 	fd = atomic_load(&journal_fd);
 	if (fd < 0)
 		fd = open_journal();
-	return fd < 0 ? fd : 0;
+	return fd < 0 ? fd : set_patience(fd, wait_msec == 0 ? WAIT_MSEC : wait_msec);
 }
 
 /* JOURNAL_STREAM names the device and inode of the stream that systemd connected (systemd.exec(5)). */
@@ -114,11 +127,17 @@ static void append_field(GString *entry, const char *name, const char *value)
 
 static bool send_entry(int fd, const GString *entry)
 {
+	uint64_t now = clock_monotonic_usec();
+	bool hung = now < atomic_load(&hung_until_usec);
 	struct iovec iov = {.iov_base = entry->str, .iov_len = entry->len};
 	struct msghdr message = {
 		.msg_name = &journal, .msg_namelen = sizeof journal, .msg_iov = &iov, .msg_iovlen = 1};
 
-	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	if (sendmsg(fd, &message, MSG_NOSIGNAL | (hung ? MSG_DONTWAIT : 0)) >= 0)
+		return true;
+	if (errno == EAGAIN && !hung)
+		atomic_store(&hung_until_usec, now + HUNG_USEC);
+	return false;
 }
 
 static GString *entry_new(int level, const char *text)

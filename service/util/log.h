@@ -1,9 +1,9 @@
 #pragma once
 /*
  * The log: to the journal, with fields, when standard error is connected to it; else lines on standard error.
- * Logging is done once, where an error is handled, never where it is passed on. Any thread. The journal is
- * never waited for: what it does not take is counted, and the count is told when it takes again. Standard
- * error is waited for.
+ * Logging is done once, where an error is handled, never where it is passed on. Any thread, no leaf held. A
+ * journal that does not read is waited for 50 ms in a second: what it does not take is counted, and the count
+ * is told when it takes again. Standard error is waited for.
  */
 #include <glib.h>
 #include <syslog.h>
@@ -11,8 +11,9 @@
 /* Messages above this level are dropped; LOG_INFO at birth. Set once, before threads start. */
 void log_set_level(int level);
 
-/* For tests: everything goes to a journal that listens here. Before threads start. 0 or a negative errno. */
-int log_use_journal(const char *path);
+/* For tests: everything goes to a journal that listens here, and is waited for so long (0: as ever). While
+ * there are no other threads. 0 or a negative errno. */
+int log_use_journal(const char *path, unsigned wait_msec);
 
 /* What a message is about, for programs that read the journal (MESSAGE_ID). */
 typedef enum LogKind {

@@ -2,10 +2,13 @@
 #include "util/log.h"
 
 #include <glib/gstdio.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "util/thread.h"
 
 #define BUFFER 65536
 
@@ -126,6 +129,42 @@ static void test_long(void)
 	assert_field(entry, "PRIORITY", "6");
 }
 
+static void read_entries(void *n_wanted)
+{
+	guint n = 0;
+
+	while (n < GPOINTER_TO_UINT(n_wanted)) {
+		GBytes *entry = take();
+
+		if (entry) {
+			n++;
+			g_bytes_unref(entry);
+		} else {
+			g_assert_cmpint(
+				poll(&(struct pollfd){.fd = journal, .events = POLLIN}, 1, 60000), ==, 1);
+		}
+	}
+}
+
+/* Its queue is short: one that reads gets all, however many come at once. */
+static void test_burst(void)
+{
+	const guint n = 2000;
+	pthread_t reader;
+
+	/* On a busy machine, too. */
+	g_assert_cmpint(log_use_journal(path, 60000), ==, 0);
+	g_assert_cmpint(
+		thread_start_joinable(&reader, "journal", &role_worker, read_entries, GUINT_TO_POINTER(n)),
+		==, 0);
+
+	for (guint i = 0; i < n; i++)
+		log_info("a line");
+	thread_join(reader);
+	g_assert_null(take());
+	g_assert_cmpint(log_use_journal(path, 0), ==, 0);
+}
+
 /* One that does not read is not waited for, and hears how much it has missed. */
 static void test_hung_journal(void)
 {
@@ -160,10 +199,11 @@ int main(int argc, char **argv)
 
 	g_test_init(&argc, &argv, NULL);
 	make_journal();
-	g_assert_cmpint(log_use_journal(path), ==, 0);
+	g_assert_cmpint(log_use_journal(path, 0), ==, 0);
 	g_test_add_func("/log/entries", test_entries);
 	g_test_add_func("/log/level", test_level);
 	g_test_add_func("/log/long", test_long);
+	g_test_add_func("/log/burst", test_burst);
 	g_test_add_func("/log/hung-journal", test_hung_journal);
 	code = g_test_run();
 	close(journal);
