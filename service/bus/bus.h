@@ -13,6 +13,10 @@
 
 #define BUS_NAME "org.roost1"
 
+/* The exit code of a roostd that would go on if systemd did not wait for its end: it is to be started again.
+ */
+#define BUS_EXIT_AGAIN 75
+
 typedef struct Bus Bus;
 
 /* 0, or a negative errno with *ret_complaint. `address`: "system", "session", or a D-Bus address. The rest is

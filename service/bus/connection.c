@@ -66,7 +66,7 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *user
 		bell_ring(bus->engine->inbox.bell);
 	publish_manager(bus);
 	if (bus->ending && calls_are_over(bus))
-		sd_event_exit(bus->loop, EXIT_SUCCESS);
+		sd_event_exit(bus->loop, bus->exit_code);
 	return 0;
 }
 
@@ -202,7 +202,7 @@ static void on_ending_time(void *user)
 	Bus *bus = user;
 
 	log_warning("Operations are still under way after 5 s, leaving them behind");
-	sd_event_exit(bus->loop, EXIT_SUCCESS);
+	sd_event_exit(bus->loop, bus->exit_code);
 }
 
 int bus_exit_when_idle(Bus *bus, uint64_t usec)
@@ -229,7 +229,7 @@ void bus_begin_shutdown(Bus *bus)
 	capabilities_end(bus);
 	calls_begin_shutdown(bus);
 	if (calls_are_over(bus) || timer_init(&bus->ending_timer, bus->loop, on_ending_time, bus) < 0)
-		sd_event_exit(bus->loop, EXIT_SUCCESS);
+		sd_event_exit(bus->loop, bus->exit_code);
 	else
 		timer_set(&bus->ending_timer, clock_monotonic_usec() + ENDING_USEC);
 }

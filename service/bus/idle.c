@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <systemd/sd-daemon.h>
 
 #include "bus/authority.h"
 #include "bus/calls.h"
@@ -9,10 +10,18 @@
 #include "util/clock.h"
 #include "util/log.h"
 
+#define LAST_CALLS_USEC (10 * USEC_PER_SEC) /* for so long they may be under way */
+#define LOOK_USEC       (20 * USEC_PER_MSEC)
+
+static bool has_calls(Bus *bus) ON_BUS_THREAD
+{
+	return !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
+	       senders_first_waiting(bus) || authority_first_waiting(bus);
+}
+
 static bool has_work(Bus *bus) ON_BUS_THREAD
 {
-	return bus->n_running > 0 || !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
-	       senders_first_waiting(bus) || authority_first_waiting(bus) || bus->n_autostarting > 0 ||
+	return bus->n_running > 0 || has_calls(bus) || bus->n_autostarting > 0 ||
 	       !g_queue_is_empty(&bus->autostart);
 }
 
@@ -56,6 +65,25 @@ static void take_again(Bus *bus)
 }
 
 /* ---- going ---- */
+static void leave(Bus *bus) ON_BUS_THREAD
+{
+	log_info("Ending: idle");
+	/* Of a VM that a last call started somebody must know. */
+	bus->exit_code = bus->n_running > 0 ? BUS_EXIT_AGAIN : EXIT_SUCCESS;
+	bus_begin_shutdown(bus);
+}
+
+/* systemd waits for the end: there is no way back. */
+static void finish_last_calls(Bus *bus) ON_BUS_THREAD
+{
+	uint64_t now = clock_monotonic_usec();
+
+	if (has_calls(bus) && now < bus->idle.released_usec + LAST_CALLS_USEC)
+		timer_set(&bus->idle.timer, now + LOOK_USEC);
+	else
+		leave(bus);
+}
+
 static int on_drained(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	Bus *bus = userdata;
@@ -64,12 +92,13 @@ static int on_drained(sd_bus_message *message, void *userdata, sd_bus_error *err
 	bus->idle.slot = sd_bus_slot_unref(bus->idle.slot);
 	if (bus->ending)
 		return 0;
-	if (bus->idle.last_call_usec > bus->idle.released_usec || has_work(bus)) {
+	bus->idle.is_drained = true;
+	if (bus->idle.is_last)
+		finish_last_calls(bus);
+	else if (bus->idle.last_call_usec > bus->idle.released_usec || has_work(bus))
 		take_again(bus);
-		return 0;
-	}
-	log_info("Ending: idle");
-	bus_begin_shutdown(bus);
+	else
+		leave(bus);
 	return 0;
 }
 
@@ -99,6 +128,10 @@ static void on_idle_time(void *user)
 	assert_bus_thread(__func__);
 	if (bus->ending || bus->idle.slot)
 		return;
+	if (bus->idle.is_last && bus->idle.is_drained) {
+		finish_last_calls(bus);
+		return;
+	}
 	/* A VM that runs is looked at again after the same time. */
 	if (has_work(bus))
 		bus->idle.last_call_usec = now;
@@ -107,6 +140,9 @@ static void on_idle_time(void *user)
 		return;
 	}
 	bus->idle.released_usec = now;
+	bus->idle.is_drained = false;
+	/* Before the name is free, so that systemd hears of it before the bus asks it for a new roostd. */
+	bus->idle.is_last = sd_notify(false, "STOPPING=1") > 0;
 	r = sd_bus_release_name_async(bus->connection, &bus->idle.slot, BUS_NAME, on_released, bus);
 	if (r < 0)
 		fail(bus, "The name can't be given up", -r);

@@ -126,7 +126,10 @@ struct Bus {
 		uint64_t last_call_usec, released_usec; /* monotonic */
 		Timer timer;
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
+		bool is_last;      /* systemd was told that this is the end */
+		bool is_drained;   /* what came before the name was given up has come */
 	} idle;
+	int exit_code;
 
 	GHashTable *audit_by_uid; /* audit.c: uid -> User; NULL: nobody yet */
 

@@ -39,6 +39,14 @@ guint32 client_send_message(Client *client, GDBusMessage *message)
 	return serial;
 }
 
+void client_flush(Client *client)
+{
+	g_autoptr(GError) error = NULL;
+
+	g_dbus_connection_flush_sync(client->connection, NULL, &error);
+	g_assert_no_error(error);
+}
+
 static guint32 send_to_bus(Client *client, const char *member, const char *text)
 {
 	g_autoptr(GDBusMessage) call = g_dbus_message_new_method_call(

@@ -32,6 +32,8 @@ const char *client_name(const Client *client);
 Client *client_new_as(const char *address, guint uid);
 /* Any message; its serial. */
 guint32 client_send_message(Client *client, GDBusMessage *message);
+/* What was sent is in the socket when it returns. */
+void client_flush(Client *client);
 /* Waits for a call to this client from position `from` on; its position. */
 gsize client_await_call(Client *client, gsize from, const char *member);
 /* Takes a name on the bus, which must be free. */

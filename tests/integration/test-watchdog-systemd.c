@@ -1,5 +1,5 @@
-/* What systemd hears of roostd: that it is ready, that it goes on, and that it does not when its event thread
- * is held fast. */
+/* What systemd hears of roostd: that it is ready, that it goes on, that it does not when its event thread is
+ * held fast, and that it is about to end. */
 #include <dirent.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -143,9 +143,79 @@ static void test_event_thread(void)
 	stop_listening(folder);
 }
 
+/* A call by its unique name that comes in the last moment: after it has told systemd of its end, before the
+ * bus knows that it gives up its name. The bus is held meanwhile. */
+static GVariant *call_late(
+	Fixture *f, const char *path, const char *interface, const char *member, GVariant *args)
+{
+	g_autoptr(GDBusMessage) call = NULL,
+				question = g_dbus_message_new_method_call("org.freedesktop.DBus",
+					"/org/freedesktop/DBus", "org.freedesktop.DBus", "GetNameOwner");
+	g_autoptr(GVariant) owner = NULL;
+	const char *unique;
+	guint32 serial;
+
+	g_dbus_message_set_body(question, g_variant_new("(s)", NAME));
+	owner = client_result(f->client, client_send_message(f->client, question));
+	g_variant_get(owner, "(&s)", &unique);
+	call = g_dbus_message_new_method_call(unique, path, interface, member);
+	g_dbus_message_set_body(call, args);
+	await_word("READY=1", NULL);
+	kill(f->bus, SIGSTOP);
+	await_word("STOPPING=1", NULL);
+	serial = client_send_message(f->client, call);
+	client_flush(f->client);
+	kill(f->bus, SIGCONT);
+	return client_result(f->client, serial);
+}
+
+static int exit_code_of(Fixture *f)
+{
+	int status;
+
+	g_assert_cmpint(waitpid(f->roostd, &status, 0), ==, f->roostd);
+	g_assert_true(WIFEXITED(status));
+	f->roostd = 0;
+	return WEXITSTATUS(status);
+}
+
+/* It is answered, and roostd ends: systemd waits for that. */
+static void test_late_read(void)
+{
+	static const FixtureOptions idle = {.idle_exit = 3};
+	char *folder = listen_for_notifications();
+	g_autoptr(Fixture) f = fixture_new(&idle);
+	g_autoptr(GVariant) vms = call_late(f, PATH, MANAGER, "ListVMs", NULL);
+
+	g_assert_cmpint(exit_code_of(f), ==, 0);
+	g_unsetenv("NOTIFY_SOCKET");
+	stop_listening(folder);
+}
+
+/* A VM runs by then: roostd ends, too, and wants to be started again. */
+static void test_late_start(void)
+{
+	static const FixtureOptions idle = {.idle_exit = 3};
+	char *folder = listen_for_notifications();
+	g_autoptr(Fixture) f = fixture_new(&idle);
+	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
+	g_autoptr(GVariant) done = call_late(f, web, VM, "Start", fixture_no_options());
+	g_autoptr(GVariant) state = NULL;
+
+	g_assert_cmpint(exit_code_of(f), ==, 75);
+	g_unsetenv("NOTIFY_SOCKET");
+	stop_listening(folder);
+	fixture_start_roostd(f);
+	client_await_property(f->client, web, "Responsive", "true");
+	client_assert_property(f->client, web, "State", "'running'");
+	client_do(f->client, web, VM, "Kill", NULL);
+}
+
 int main(int argc, char **argv)
 {
 	fixture_init(&argc, &argv);
+	g_test_add_func("/watchdog-systemd/late-read", test_late_read);
+	g_test_add_func("/watchdog-systemd/late-start", test_late_start);
 	g_test_add_func("/watchdog-systemd/event-thread", test_event_thread);
 	return g_test_run();
 }
