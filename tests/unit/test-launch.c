@@ -373,6 +373,8 @@ int main(int argc, char **argv)
 		return report(argc, argv);
 	if (argc > 2 && strcmp(argv[1], "play") == 0)
 		return play(argv[2]);
+	/* As roostd does: what whoever started us left open would be seen in what is launched. */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	g_test_init(&argc, &argv, NULL);
 	self = g_file_read_link(SELF, NULL);
 	g_test_add_func("/launch/fds", test_fds);
