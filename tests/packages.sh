@@ -16,6 +16,13 @@ packages_to_test=(
 	mtools systemd-boot-efi        # a disk that UEFI boots from
 	polkitd dbus passwd            # the system bus: pkttyagent, its configuration, useradd
 	systemd-container dbus-user-session # a host of its own
+	build-essential debhelper gettext lintian # the Debian package, made and looked at
+	man-db groff-base              # what is wrong with manual pages
+)
+
+# For ./check --long, beside those.
+packages_to_test_long=(
+	mmdebstrap # a fresh Debian, to install the package on
 )
 
 # packages_missing PACKAGE...: prints those that are not installed.

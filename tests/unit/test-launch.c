@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -369,10 +370,18 @@ static void test_no_last_word(void)
 
 int main(int argc, char **argv)
 {
+	struct rlimit limit;
+
 	if (argc > 1 && strcmp(argv[1], "report") == 0)
 		return report(argc, argv);
 	if (argc > 2 && strcmp(argv[1], "play") == 0)
 		return play(argv[2]);
+	/* As roostd does: what whoever started us left open would be seen in what is launched. */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	/* Many is more than a shell allows by itself. */
+	g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+	limit.rlim_cur = limit.rlim_max;
+	g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
 	g_test_init(&argc, &argv, NULL);
 	self = g_file_read_link(SELF, NULL);
 	g_test_add_func("/launch/fds", test_fds);
