@@ -158,7 +158,7 @@ bool unit_launch(Operation *op, const VmConfig *config, char **argv, const GArra
 	QemuProcess **ret_process, GError **error)
 {
 	Engine *engine = op->vm->engine;
-	uid_t uid = engine->options.has_qemu_user ? engine->options.qemu_uid : geteuid();
+	uid_t uid = engine->options.has_qemu_user ? QEMU_LAUNCH_OTHER : geteuid();
 	g_autoptr(UnitRequest) request = NULL;
 	int ours, launchers, r;
 
