@@ -83,6 +83,7 @@ static bool show(Operation *op, UnitRequest *request)
 	wanted = mail->kill_before < op->entry.id && !atomic_load(&op->entry.cancelled);
 	if (wanted)
 		mail->launch = unit_request_ref(request);
+	request->n_exits = mail->n_exits;
 	leaf_unlock(&mail->mutex);
 	return wanted;
 }

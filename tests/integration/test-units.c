@@ -459,6 +459,31 @@ static void test_last_exit(void)
 	kill_vm(f, systemd, web, pid);
 }
 
+/* systemd's answer comes when the QEMU has ended already (the bus thread was busy): its end is asked for all
+ * the same, and the unit let go. */
+static void test_late_answer(void)
+{
+	g_autoptr(Systemd) systemd = NULL;
+	g_autoptr(Fixture) f = world_new(&systemd, 0);
+	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
+	guint serial = send_start(f, web);
+	Unit unit = await_unit(systemd);
+	GPid pid = run_unit(&unit);
+	gsize mark;
+
+	g_variant_unref(client_result(f->client, serial));
+	mark = client_mark(f->client);
+	kill(pid, SIGKILL);
+	reap(pid);
+	client_await_property(f->client, web, "State", "'crashed'");
+	accept_unit(systemd, &unit);
+	unit_forget(&unit);
+	tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	client_await(f->client, mark, web, "PropertiesChanged", "*'Signal': <11>*");
+	await_unref(systemd);
+	assert_starts(f, systemd, web);
+}
+
 static void test_limits(void)
 {
 	g_autoptr(Systemd) systemd = NULL;
@@ -814,6 +839,7 @@ int main(int argc, char **argv)
 	fixture_init(&argc, &argv);
 	g_test_add_func("/units/start", test_start);
 	g_test_add_func("/units/last-exit", test_last_exit);
+	g_test_add_func("/units/late-answer", test_late_answer);
 	g_test_add_func("/units/limits", test_limits);
 	g_test_add_func("/units/refused", test_refused);
 	g_test_add_func("/units/no-answer", test_no_answer);
