@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <systemd/sd-daemon.h>
 
 #include "bus/authority.h"
 #include "bus/calls.h"
@@ -9,11 +10,18 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-static bool has_work(Bus *bus) ON_BUS_THREAD
+#define LOOK_USEC (10 * USEC_PER_MSEC)
+
+static bool has_calls(Bus *bus) ON_BUS_THREAD
 {
-	return bus->n_running > 0 || !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
+	return !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
 	       senders_first_waiting(bus) || authority_first_waiting(bus) || bus->n_autostarting > 0 ||
 	       !g_queue_is_empty(&bus->autostart);
+}
+
+static bool has_work(Bus *bus) ON_BUS_THREAD
+{
+	return bus->n_running > 0 || has_calls(bus);
 }
 
 static void fail(Bus *bus, const char *what, int error)
@@ -56,6 +64,37 @@ static void take_again(Bus *bus)
 }
 
 /* ---- going ---- */
+/* A call that came as the name was given up may have started a VM: somebody must look after it. */
+static void have_next_started(Bus *bus)
+{
+	sd_bus_message *m = NULL;
+	int r = sd_bus_message_new_method_call(bus->connection, &m, "org.freedesktop.DBus",
+		"/org/freedesktop/DBus", "org.freedesktop.DBus", "StartServiceByName");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "su", BUS_NAME, 0);
+	if (r >= 0)
+		r = sd_bus_message_set_expect_reply(m, false);
+	if (r >= 0)
+		r = sd_bus_send(bus->connection, m, NULL);
+	if (r < 0)
+		log_warning("The next roostd can't be started: %s", g_strerror(-r));
+	sd_bus_message_unref(m);
+}
+
+/* systemd has been told that we go, so we do; what has come meanwhile is answered first. */
+static void go_when_answered(Bus *bus)
+{
+	if (has_calls(bus)) {
+		timer_set(&bus->idle.timer, clock_monotonic_usec() + LOOK_USEC);
+		return;
+	}
+	if (bus->n_running > 0)
+		have_next_started(bus);
+	log_info("Ending: idle");
+	bus_begin_shutdown(bus);
+}
+
 static int on_drained(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	Bus *bus = userdata;
@@ -64,12 +103,10 @@ static int on_drained(sd_bus_message *message, void *userdata, sd_bus_error *err
 	bus->idle.slot = sd_bus_slot_unref(bus->idle.slot);
 	if (bus->ending)
 		return 0;
-	if (bus->idle.last_call_usec > bus->idle.released_usec || has_work(bus)) {
+	if (!bus->idle.is_told && (bus->idle.last_call_usec > bus->idle.released_usec || has_work(bus)))
 		take_again(bus);
-		return 0;
-	}
-	log_info("Ending: idle");
-	bus_begin_shutdown(bus);
+	else
+		go_when_answered(bus);
 	return 0;
 }
 
@@ -99,6 +136,10 @@ static void on_idle_time(void *user)
 	assert_bus_thread(__func__);
 	if (bus->ending || bus->idle.slot)
 		return;
+	if (bus->idle.is_told) {
+		go_when_answered(bus);
+		return;
+	}
 	/* A VM that runs is looked at again after the same time. */
 	if (has_work(bus))
 		bus->idle.last_call_usec = now;
@@ -107,6 +148,9 @@ static void on_idle_time(void *user)
 		return;
 	}
 	bus->idle.released_usec = now;
+	/* Before the name is given up: a call that comes then has systemd start us, which it would think done
+	 * as long as we are here. So it waits for our end, and there is no way back. */
+	bus->idle.is_told = sd_notify(false, "STOPPING=1") > 0;
 	r = sd_bus_release_name_async(bus->connection, &bus->idle.slot, BUS_NAME, on_released, bus);
 	if (r < 0)
 		fail(bus, "The name can't be given up", -r);

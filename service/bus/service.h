@@ -126,6 +126,7 @@ struct Bus {
 		uint64_t last_call_usec, released_usec; /* monotonic */
 		Timer timer;
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
+		bool is_told;      /* systemd, that we go */
 	} idle;
 
 	GHashTable *audit_by_uid; /* audit.c: uid -> User; NULL: nobody yet */
