@@ -73,6 +73,21 @@ static int append_words(sd_bus_message *m, const char *name, bool allowed, const
 	return r;
 }
 
+static int append_strings(sd_bus_message *m, const char *name, const char *const *words)
+{
+	int r = sd_bus_message_open_container(m, 'r', "sv");
+
+	if (r >= 0)
+		r = sd_bus_message_append_basic(m, 's', name);
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', "as");
+	if (r >= 0)
+		r = sd_bus_message_append_strv(m, (char **)words);
+	for (unsigned i = 0; r >= 0 && i < 2; i++)
+		r = sd_bus_message_close_container(m);
+	return r;
+}
+
 static bool has_network(const VmConfig *config)
 {
 	/* What the administrator's own arguments make of it is not known. */
@@ -89,6 +104,8 @@ static int append_sandbox(sd_bus_message *m, const VmConfig *config)
 	/* QEMU's own sandbox takes away more, and needs seccomp(2) for it. */
 	static const char *const calls[] = {"@system-service", "seccomp", NULL};
 	static const char *const no_calls[] = {"@privileged", NULL};
+	/* By them it could say in others' names what VMs do, and ask all that a user may. */
+	static const char *const hidden[] = {"-/run/systemd/journal", "-/run/dbus", "-/dev/mqueue", NULL};
 	static const char *const local[] = {"AF_UNIX", NULL}, *const internet[] = {
 								      "AF_UNIX", "AF_INET", "AF_INET6", NULL};
 	int r = append_plain(m);
@@ -99,6 +116,11 @@ static int append_sandbox(sd_bus_message *m, const VmConfig *config)
 		r = append_words(m, "SystemCallFilter", false, no_calls);
 	if (r >= 0)
 		r = append_words(m, "RestrictAddressFamilies", true, has_network(config) ? internet : local);
+	if (r >= 0)
+		r = append_strings(m, "InaccessiblePaths", hidden);
+	if (r >= 0)
+		r = sd_bus_message_append(
+			m, "(sv)", "TemporaryFileSystem", "a(ss)", 1, "/dev/shm", "mode=1777,size=50%");
 	/* No capability, no new namespace: sets of which nothing is in. What is not allowed fails, and QEMU
 	 * goes on. */
 	if (r >= 0)
@@ -109,22 +131,26 @@ static int append_sandbox(sd_bus_message *m, const VmConfig *config)
 	return r;
 }
 
+/* A user of its own for each VM, made by systemd for as long as it runs: of one user they could signal each
+ * other, and reach into each other's memory. What roost-qemu's group may read, each may. */
 static int append_user(sd_bus_message *m, const Engine *engine, const VmConfig *config)
 {
-	g_autofree char *uid = g_strdup_printf("%u", (unsigned)engine->options.qemu_uid);
-	g_autofree char *gid = g_strdup_printf("%u", (unsigned)engine->options.qemu_gid);
-	g_autofree char *kvm_gid = NULL;
+	g_autofree char *gid = g_strdup_printf("%u", (unsigned)engine->options.qemu_gid), *kvm_gid = NULL;
+	bool has_user = engine->options.has_qemu_user;
+	const char *groups[3] = {NULL};
+	unsigned n_groups = 0;
 	struct stat st;
 	int r = 0;
 
-	if (engine->options.has_qemu_user)
-		r = sd_bus_message_append(
-			m, "(sv)(sv)(sv)", "User", "s", uid, "Group", "s", gid, "RemoveIPC", "b", true);
-	if (r < 0 || config->accelerator == VM_ACCELERATOR_TCG || stat(KVM, &st) < 0)
-		return r;
-	kvm_gid = g_strdup_printf("%u", (unsigned)st.st_gid);
-	return sd_bus_message_append(
-		m, "(sv)(sv)", "SupplementaryGroups", "as", 1, kvm_gid, "DeviceAllow", "a(ss)", 1, KVM, "rw");
+	if (has_user) {
+		groups[n_groups++] = gid;
+		r = sd_bus_message_append(m, "(sv)(sv)", "DynamicUser", "b", true, "RemoveIPC", "b", true);
+	}
+	if (r >= 0 && config->accelerator != VM_ACCELERATOR_TCG && stat(KVM, &st) >= 0) {
+		groups[n_groups++] = kvm_gid = g_strdup_printf("%u", (unsigned)st.st_gid);
+		r = sd_bus_message_append(m, "(sv)", "DeviceAllow", "a(ss)", 1, KVM, "rw");
+	}
+	return r < 0 ? r : append_strings(m, "SupplementaryGroups", groups);
 }
 
 static int append_limits(sd_bus_message *m, const VmConfig *config)

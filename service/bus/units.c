@@ -26,6 +26,7 @@ typedef struct UnitStart {
 	UnitRequest *request;
 	uint64_t since_usec; /* monotonic */
 	sd_bus_slot *slot;   /* asked; NULL: it waits */
+	bool is_done;        /* the Start, before systemd has answered */
 } UnitStart;
 
 /* A unit that is held. */
@@ -194,6 +195,12 @@ void units_start_done(Bus *bus, const Vm *vm)
 	g_autofree char *name = bus->engine->has_units ? unit_name(vm->uuid) : NULL;
 	Unit *unit = name ? g_hash_table_lookup(bus->units.held, name) : NULL;
 
+	for (GList *l = name ? bus->units.starts.head : NULL; l; l = l->next) {
+		UnitStart *start = l->data;
+
+		if (strcmp(start->request->unit, name) == 0)
+			start->is_done = true;
+	}
 	if (!unit || !unit->request)
 		return;
 	/* One that came to nothing would keep its name. */
@@ -245,6 +252,20 @@ static void wait_a_little(UnitStart *start)
 	timer_set(&start->bus->units.timer, clock_monotonic_usec() + AGAIN_USEC);
 }
 
+/* The QEMU may have come and gone before systemd's answer was read. */
+static void look_for_end(const UnitStart *start) ON_BUS_THREAD
+{
+	const UnitRequest *request = start->request;
+	Vm *vm = registry_find(start->bus->registry, request->uuid, NULL);
+	const BusVm *bv = vm ? bus_vm_of(vm) : NULL;
+	const VmView *view = bv ? bv->picture.view : NULL;
+
+	if (view && view->n_exits > request->n_exits)
+		units_vm_ended(start->bus, vm, view->n_exits);
+	else if (!vm && start->is_done)
+		forget(start->bus, request->unit);
+}
+
 /* systemd has the unit: it is the launcher's turn. */
 static void on_unit_there(UnitStart *start) ON_BUS_THREAD
 {
@@ -256,6 +277,7 @@ static void on_unit_there(UnitStart *start) ON_BUS_THREAD
 		let_go(start->bus, request->unit);
 	else
 		hold(start->bus, request->unit, atomic_load(&request->launched) ? NULL : request);
+	look_for_end(start);
 }
 
 /* The one before is on its way out, or systemd is away. */

@@ -202,7 +202,7 @@ static int identify(int socket_fd, uid_t uid, uint64_t deadline_usec, QemuProces
 	r = hear_word(socket_fd, deadline_usec, &sender);
 	if (r < 0)
 		return r;
-	if (sender.uid != uid)
+	if (uid == QEMU_LAUNCH_OTHER ? sender.uid == geteuid() : sender.uid != uid)
 		return -EPROTO;
 	r = process_start_time(sender.pid, &start_time);
 	if (r >= 0)

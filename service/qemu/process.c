@@ -300,6 +300,8 @@ int process_start_time(pid_t pid, uint64_t *ret_start_time)
 
 /* ---- by its command line ---- */
 #define COMMAND_LINE_MAX (256 * 1024)
+#define DYNAMIC_UID_MIN  61184 /* of systemd's DynamicUser */
+#define DYNAMIC_UID_MAX  65519
 
 static bool is_qemu_of(const char *pid, const char *uuid)
 {
@@ -323,7 +325,25 @@ static bool is_qemu_of(const char *pid, const char *uuid)
 	return false;
 }
 
-int qemu_process_find(const char *uuid, pid_t *ret_pid, uint64_t *ret_start_time)
+/* Its real uid: the owner of its folder in /proc is root for one that hides its memory, too. */
+static bool is_ours(const char *pid, uid_t qemu_uid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%s/status", pid), *text = NULL;
+	const char *line;
+	unsigned long uid;
+
+	if (!g_file_get_contents(path, &text, NULL, NULL))
+		return false;
+	/* The name, which a process chooses, is in the first line, without a newline. */
+	line = strstr(text, "\nUid:");
+	if (!line)
+		return false;
+	uid = strtoul(line + strlen("\nUid:"), NULL, 10);
+	return uid == 0 || uid == geteuid() || uid == qemu_uid ||
+	       (uid >= DYNAMIC_UID_MIN && uid <= DYNAMIC_UID_MAX);
+}
+
+int qemu_process_find(const char *uuid, uid_t qemu_uid, pid_t *ret_pid, uint64_t *ret_start_time)
 {
 	g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
 	const char *name;
@@ -333,7 +353,8 @@ int qemu_process_find(const char *uuid, pid_t *ret_pid, uint64_t *ret_start_time
 	while ((name = g_dir_read_name(proc))) {
 		pid_t pid = (pid_t)g_ascii_strtoll(name, NULL, 10);
 
-		if (pid > 0 && is_qemu_of(name, uuid) && process_start_time(pid, ret_start_time) >= 0) {
+		if (pid > 0 && is_qemu_of(name, uuid) && is_ours(name, qemu_uid) &&
+			process_start_time(pid, ret_start_time) >= 0) {
 			*ret_pid = pid;
 			return 0;
 		}

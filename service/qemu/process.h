@@ -55,5 +55,7 @@ bool qemu_process_reap(const QemuProcess *process, int *ret_code, int *ret_signa
 int process_start_time(pid_t pid, uint64_t *ret_start_time);
 
 /* Before threads start, or a worker: looks through /proc for a process with `-uuid UUID` on its command line:
- * a QEMU that was spawned and not recorded. 0; -ESRCH: there is none; or a negative errno. */
-int qemu_process_find(const char *uuid, pid_t *ret_pid, uint64_t *ret_start_time);
+ * a QEMU that was spawned and not recorded. One of a user's who only has these words there is none: it is
+ * root's, our own, `qemu_uid`'s, or that of a user whom systemd made for a unit. 0; -ESRCH: there is none; or
+ * a negative errno. */
+int qemu_process_find(const char *uuid, uid_t qemu_uid, pid_t *ret_pid, uint64_t *ret_start_time);

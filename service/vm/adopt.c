@@ -5,6 +5,7 @@
  * reconnect. It can be killed at any time.
  */
 #include <errno.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/fd.h"
@@ -58,12 +59,15 @@ static uint64_t claim_recorded(Engine *engine, const char *name, const ProcessRe
 
 /* A record without a pid was written before a QEMU was spawned, by a roostd that did not live to write the
  * pid: then the QEMU is found by its command line. */
-static int open_recorded(const char *uuid, ProcessRecord *record, QemuProcess **ret_process)
+static int open_recorded(
+	const Engine *engine, const char *uuid, ProcessRecord *record, QemuProcess **ret_process)
 {
+	const EngineOptions *options = &engine->options;
 	int r;
 
 	if (record->pid == 0) {
-		r = qemu_process_find(uuid, &record->pid, &record->start_time);
+		r = qemu_process_find(uuid, options->has_qemu_user ? options->qemu_uid : geteuid(),
+			&record->pid, &record->start_time);
 		if (r < 0)
 			return r;
 	}
@@ -115,7 +119,7 @@ int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 
 	r = runtime_dir_read_process(dir, vm->uuid, &record);
 	if (r >= 0) {
-		r = open_recorded(vm->uuid, &record, &process);
+		r = open_recorded(vm->engine, vm->uuid, &record, &process);
 		if (r == -ESRCH && vm->persistent)
 			ended_meanwhile(vm);
 	}
@@ -214,7 +218,7 @@ static void look_at_folder(const char *uuid, void *user)
 	/* One of which it can't be told stays, to be looked at. */
 	if (r < 0 && r != -ENOENT)
 		return;
-	if (r < 0 || open_recorded(uuid, &record, &process) < 0) {
+	if (r < 0 || open_recorded(orphans->engine, uuid, &record, &process) < 0) {
 		runtime_dir_remove_vm(dir, uuid);
 		return;
 	}
@@ -240,7 +244,7 @@ bool vm_find_stray(Engine *engine, const char *uuid, uint32_t *ret_pid)
 	ProcessRecord record;
 
 	if (runtime_dir_read_process(engine->options.runtime_dir, uuid, &record) < 0 ||
-		open_recorded(uuid, &record, &process) < 0)
+		open_recorded(engine, uuid, &record, &process) < 0)
 		return false;
 	*ret_pid = (uint32_t)process->pid;
 	return true;

@@ -405,6 +405,15 @@ static bool prepare(Operation *op, Plan *plan, GError **error) REQUIRES(op->vm->
 	return true;
 }
 
+/* QEMU's own words are that a resource is unavailable. */
+static void name_tasks_max(const Operation *op, const Plan *plan, GError **error) REQUIRES(op->vm->lock)
+{
+	const char *words = op->vm->pid == 0 ? op->vm->last_exit.message : NULL;
+
+	if (plan->unit && plan->config->tasks_max != 0 && words && strstr(words, g_strerror(EAGAIN)))
+		g_prefix_error(error, "TasksMax: %u may be too few: ", plan->config->tasks_max);
+}
+
 static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
 	g_auto(Launch) launch = {.qmp_listener = -1, .output_writer = -1, .handoff = vm_handoff_new(NULL)};
@@ -460,8 +469,10 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
 		return false;
 	/* The handshake comes before the first command's answer. */
-	if (!operation_execute(op, paused ? "query-status" : "cont", NULL, NULL, error))
+	if (!operation_execute(op, paused ? "query-status" : "cont", NULL, NULL, error)) {
+		name_tasks_max(op, &plan, error);
 		return false;
+	}
 	if (!operation_commit(op, error))
 		return false;
 	log_vm_kind(LOG_INFO, LOG_KIND_STARTED, plan.config->name, vm->uuid, "its QEMU runs: process %u%s%s",

@@ -83,6 +83,7 @@ static bool show(Operation *op, UnitRequest *request)
 	wanted = mail->kill_before < op->entry.id && !atomic_load(&op->entry.cancelled);
 	if (wanted)
 		mail->launch = unit_request_ref(request);
+	request->n_exits = mail->n_exits;
 	leaf_unlock(&mail->mutex);
 	return wanted;
 }
@@ -158,7 +159,7 @@ bool unit_launch(Operation *op, const VmConfig *config, char **argv, const GArra
 	QemuProcess **ret_process, GError **error)
 {
 	Engine *engine = op->vm->engine;
-	uid_t uid = engine->options.has_qemu_user ? engine->options.qemu_uid : geteuid();
+	uid_t uid = engine->options.has_qemu_user ? QEMU_LAUNCH_OTHER : geteuid();
 	g_autoptr(UnitRequest) request = NULL;
 	int ours, launchers, r;
 

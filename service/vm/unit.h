@@ -18,7 +18,8 @@ struct UnitRequest {
 	VmConfig *config; /* a reference */
 	uint64_t deadline_usec;
 	uint64_t operation_id;
-	int socket_fd; /* the worker's end */
+	uint64_t n_exits; /* of the VM's QEMUs, before this one */
+	int socket_fd;    /* the worker's end */
 
 	int launcher_fd; /* the other; the bus thread's once it is posted */
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <grp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -459,6 +460,31 @@ static void test_last_exit(void)
 	kill_vm(f, systemd, web, pid);
 }
 
+/* systemd's answer comes when the QEMU has ended already (the bus thread was busy): its end is asked for all
+ * the same, and the unit let go. */
+static void test_late_answer(void)
+{
+	g_autoptr(Systemd) systemd = NULL;
+	g_autoptr(Fixture) f = world_new(&systemd, 0);
+	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
+	guint serial = send_start(f, web);
+	Unit unit = await_unit(systemd);
+	GPid pid = run_unit(&unit);
+	gsize mark;
+
+	g_variant_unref(client_result(f->client, serial));
+	mark = client_mark(f->client);
+	kill(pid, SIGKILL);
+	reap(pid);
+	client_await_property(f->client, web, "State", "'crashed'");
+	accept_unit(systemd, &unit);
+	unit_forget(&unit);
+	tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	client_await(f->client, mark, web, "PropertiesChanged", "*'Signal': <11>*");
+	await_unref(systemd);
+	assert_starts(f, systemd, web);
+}
+
 static void test_limits(void)
 {
 	g_autoptr(Systemd) systemd = NULL;
@@ -781,6 +807,53 @@ static void test_killed_between(void)
 	assert_starts(f, systemd, web);
 }
 
+static void become_nobody(gpointer ignored)
+{
+	if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+		setresuid(65534, 65534, 65534) < 0)
+		_exit(1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/* A user's process that has the words of a QEMU on its command line is none, when there is one to be looked
+ * for. */
+static void test_impostor(void)
+{
+	g_autoptr(Systemd) systemd = NULL;
+	g_autoptr(Fixture) f = NULL;
+	g_autoptr(GVariant) uuid = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *web = NULL;
+	const char *argv[] = {"/bin/sh", "-c", "echo; read word", "sh", "-uuid", NULL, NULL};
+	char byte;
+	int words, input;
+	Unit unit;
+	GPid pid;
+
+	if (geteuid() != 0) {
+		g_test_skip("only root can be somebody else");
+		return;
+	}
+	f = world_new(&systemd, 0);
+	web = fixture_define(f, "web", NULL, NULL);
+	uuid = client_get(f->client, web, VM, "UUID");
+	argv[5] = g_variant_get_string(uuid, NULL);
+	g_spawn_async_with_pipes("/", (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, become_nobody, NULL,
+		&pid, &input, &words, NULL, &error);
+	g_assert_no_error(error);
+	g_assert_cmpint(read(words, &byte, 1), ==, 1);
+	send_start(f, web);
+	unit = await_unit(systemd);
+	fixture_kill_roostd(f);
+	unit_forget(&unit);
+	fixture_start_roostd(f);
+	client_assert_property(f->client, web, "PID", "uint32 0");
+	assert_starts(f, systemd, web);
+	close(input);
+	reap(pid);
+	close(words);
+}
+
 /* It is killed when the launcher has all, and before it has written down which process that is. What becomes
  * of it is found. */
 static void test_killed_before_record(void)
@@ -814,6 +887,7 @@ int main(int argc, char **argv)
 	fixture_init(&argc, &argv);
 	g_test_add_func("/units/start", test_start);
 	g_test_add_func("/units/last-exit", test_last_exit);
+	g_test_add_func("/units/late-answer", test_late_answer);
 	g_test_add_func("/units/limits", test_limits);
 	g_test_add_func("/units/refused", test_refused);
 	g_test_add_func("/units/no-answer", test_no_answer);
@@ -824,6 +898,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/units/kill", test_kill);
 	g_test_add_func("/units/adopted", test_adopted);
 	g_test_add_func("/units/killed-between", test_killed_between);
+	g_test_add_func("/units/impostor", test_impostor);
 	g_test_add_func("/units/killed-before-record", test_killed_before_record);
 	return g_test_run();
 }

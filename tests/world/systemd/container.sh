@@ -2,11 +2,8 @@
 # `run-package`. What is written is gone afterwards.
 # shellcheck shell=bash
 
-skip()
-{
-	echo "1..0 # SKIP $1"
-	exit 0
-}
+# shellcheck source=tests/world/systemd/root.sh
+. "$(dirname "${BASH_SOURCE[0]}")/root.sh"
 
 # A cgroup of its own, where the machine has no systemd to make one: else two at a time would share one.
 enter_cgroup()
@@ -32,7 +29,7 @@ leave_cgroup()
 clean_up()
 {
 	mountpoint -q "$top/root" && umount -l "$top/root"
-	umount -l "$top"
+	mountpoint -q "$top" && umount -l "$top"
 	rmdir "$top"
 	leave_cgroup
 }
@@ -44,35 +41,8 @@ container_make()
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed (systemd-container)"
 	top=$(mktemp -d)
-	mount -t tmpfs -o mode=0755 tmpfs "$top" || skip "no file system can be mounted"
 	trap clean_up EXIT
-	mkdir "$top"/{upper,work,root}
-	mount -t overlay overlay -o "lowerdir=$1,upperdir=$top/upper,workdir=$top/work" "$top/root" ||
-		skip "no overlay can be mounted"
-	: >"$top/root/etc/machine-id"
-	mkdir "$top/root/opt/roost-test"
-}
-
-# container_add_units COMMAND: what it runs when it has started, with /opt/roost-test as its folder.
-container_add_units()
-{
-	cat >"$top/root/etc/systemd/system/roost-test.target" <<-END
-		[Unit]
-		Requires=sysinit.target dbus.socket
-		Wants=roost-test.service dbus.service
-		After=sysinit.target dbus.socket dbus.service
-		AllowIsolate=yes
-	END
-	cat >"$top/root/etc/systemd/system/roost-test.service" <<-END
-		[Unit]
-		After=sysinit.target dbus.service roost-test.target
-		[Service]
-		Type=oneshot
-		TimeoutStartSec=infinity
-		WorkingDirectory=/opt/roost-test
-		ExecStart=/bin/sh -c "exec $1 >/opt/roost-test/out 2>&1"
-		ExecStopPost=/bin/systemctl --no-block exit \$EXIT_STATUS
-	END
+	make_root "$top" "$1"
 }
 
 # container_run SECONDS COMMAND [OPTION...]: boots it, with more options of systemd-nspawn, and prints what the command
@@ -81,7 +51,7 @@ container_run()
 {
 	local seconds=$1 status
 
-	container_add_units "$2"
+	add_units "$top/root" "$2"
 	shift 2
 	(
 		enter_cgroup
