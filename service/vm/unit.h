@@ -19,7 +19,7 @@ struct UnitRequest {
 	uint64_t deadline_usec;
 	uint64_t operation_id;
 	uint64_t n_exits; /* of the VM's QEMUs, before this one */
-	int socket_fd; /* the worker's end */
+	int socket_fd;    /* the worker's end */
 
 	int launcher_fd; /* the other; the bus thread's once it is posted */
 
