@@ -65,7 +65,7 @@ static void take_again(Bus *bus)
 
 /* ---- going ---- */
 /* A call that came as the name was given up may have started a VM: somebody must look after it. */
-static void have_next_started(Bus *bus)
+static void have_next_started(Bus *bus) ON_BUS_THREAD
 {
 	sd_bus_message *m = NULL;
 	int r = sd_bus_message_new_method_call(bus->connection, &m, "org.freedesktop.DBus",
@@ -83,7 +83,7 @@ static void have_next_started(Bus *bus)
 }
 
 /* systemd has been told that we go, so we do; what has come meanwhile is answered first. */
-static void go_when_answered(Bus *bus)
+static void go_when_answered(Bus *bus) ON_BUS_THREAD
 {
 	if (has_calls(bus)) {
 		timer_set(&bus->idle.timer, clock_monotonic_usec() + LOOK_USEC);
