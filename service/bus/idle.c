@@ -113,7 +113,7 @@ static int on_released(sd_bus_message *message, void *userdata, sd_bus_error *er
 		return 0;
 	/* Some call us by our unique name, and learn late that we give up the other. */
 	r = sd_bus_call_method_async(bus->connection, &bus->idle.slot, "org.freedesktop.DBus",
-		"/org/freedesktop/DBus", "org.freedesktop.DBus.Peer", "Ping", on_drained, bus, NULL);
+		"/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", on_drained, bus, NULL);
 	if (r < 0)
 		fail(bus, "The bus can't be asked", -r);
 	return 0;
