@@ -185,8 +185,10 @@ static void test_late_read(void)
 	static const FixtureOptions idle = {.idle_exit = 3};
 	char *folder = listen_for_notifications();
 	g_autoptr(Fixture) f = fixture_new(&idle);
-	g_autoptr(GVariant) vms = call_late(f, PATH, MANAGER, "ListVMs", NULL);
+	g_autoptr(GVariant) vms = NULL;
 
+	vms = call_late(f, PATH, MANAGER, "ListVMs", NULL);
+	g_assert_cmpuint(g_variant_n_children(vms), ==, 1);
 	g_assert_cmpint(exit_code_of(f), ==, 0);
 	g_unsetenv("NOTIFY_SOCKET");
 	stop_listening(folder);
@@ -199,9 +201,8 @@ static void test_late_start(void)
 	char *folder = listen_for_notifications();
 	g_autoptr(Fixture) f = fixture_new(&idle);
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
-	g_autoptr(GVariant) done = call_late(f, web, VM, "Start", fixture_no_options());
-	g_autoptr(GVariant) state = NULL;
 
+	g_variant_unref(call_late(f, web, VM, "Start", fixture_no_options()));
 	g_assert_cmpint(exit_code_of(f), ==, 75);
 	g_unsetenv("NOTIFY_SOCKET");
 	stop_listening(folder);
