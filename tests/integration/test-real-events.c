@@ -1,6 +1,6 @@
 /*
- * The events of design that a real QEMU can be made to send without a guest's system: by commands of its own,
- * or by a boot sector. Each row: what is done, and which signals a client sees then, in this order.
+ * Events that a real QEMU can be made to send without a guest's system: by commands of its own, or by a boot
+ * sector. Each row: what is done, and which signals a client sees then, in this order.
  */
 #include <gio/gunixsocketaddress.h>
 #include <string.h>
