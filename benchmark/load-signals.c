@@ -1,5 +1,5 @@
 /*
- * Of bench-load: the ways that wait for signals.
+ * Of bench-load: the ways that wait for signals, and the one that needs no bus.
  */
 #include <errno.h>
 #include <poll.h>
@@ -179,5 +179,42 @@ int load_follow(const Load *load)
 		(unsigned long long)follow.n_merged);
 	times_print(&follow.times, now_usec() - begin, more);
 	sd_bus_flush_close_unref(bus);
+	return 0;
+}
+
+/* ---- qmp ---- */
+static bool await_return(QmpClient *qmp)
+{
+	struct pollfd readable = {.fd = qmp->fd, .events = POLLIN};
+	const char *line;
+
+	for (;;) {
+		while ((line = qmp_client_line(qmp)))
+			if (strncmp(line, "{\"return\"", strlen("{\"return\"")) == 0)
+				return true;
+		if (poll(&readable, 1, GIVE_UP_USEC / 1000) <= 0)
+			return false;
+	}
+}
+
+int load_qmp(const Load *load)
+{
+	Times times = {0};
+	QmpClient qmp;
+	uint64_t begin;
+
+	must(qmp_client_open(&qmp, load->qmp), load->qmp);
+	begin = now_usec();
+	for (uint64_t i = 0; i < load->count; i++) {
+		uint64_t sent = now_usec();
+
+		qmp_client_send(&qmp, i % 2 == 0 ? "stop" : "cont");
+		if (await_return(&qmp))
+			times_add(&times, now_usec() - sent);
+		else
+			times.n_errors++;
+	}
+	times_print(&times, now_usec() - begin, "");
+	qmp_client_close(&qmp);
 	return 0;
 }

@@ -6,6 +6,7 @@
  *   burst   calls a method of many objects at once on one connection, and waits for all replies
  *   events  has QEMU make an event by a QMP socket of its own, and times from when QEMU says that it happened
  *           to when the signal is here
+ *   qmp     stops and continues a QEMU by a QMP socket, with nobody in between
  *   follow  listens for a while, and counts; of Roost's Event signals also the age, and what was merged
  */
 #include "load.h"
@@ -156,13 +157,16 @@ static void *run_caller(void *data)
 	Caller *caller = data;
 	const Load *load = caller->load;
 	sd_bus *bus = load_connect(load);
+	Load then = *load;
 	uint64_t end;
 
+	then.member = load->then;
 	sd_bus_call_method(bus, "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetId", NULL, NULL, "");
 	pthread_barrier_wait(caller->start);
 	end = load->seconds ? now_usec() + load->seconds * 1000000 : UINT64_MAX;
 	for (uint64_t i = 0; (load->seconds || i < load->count) && now_usec() < end; i++) {
-		sd_bus_message *message = load_message(bus, load, load->path), *reply = NULL;
+		const Load *this = load->then && i % 2 == 1 ? &then : load;
+		sd_bus_message *message = load_message(bus, this, load->path), *reply = NULL;
 		sd_bus_error error = SD_BUS_ERROR_NULL;
 		uint64_t begin = now_usec();
 		int r = sd_bus_call(bus, message, load->timeout_msec * 1000, &error, &reply);
@@ -262,7 +266,8 @@ int load_burst(const Load *load)
 static const struct {
 	const char *name;
 	int (*run)(const Load *load);
-} ways[] = {{"call", load_call}, {"burst", load_burst}, {"events", load_events}, {"follow", load_follow}};
+} ways[] = {{"call", load_call}, {"burst", load_burst}, {"events", load_events}, {"follow", load_follow},
+	{"qmp", load_qmp}};
 
 static const struct {
 	const char *name;
@@ -274,6 +279,7 @@ static const struct {
 	{"path", offsetof(Load, path), false},
 	{"interface", offsetof(Load, interface), false},
 	{"member", offsetof(Load, member), false},
+	{"then", offsetof(Load, then), false},
 	{"signature", offsetof(Load, signature), false},
 	{"qmp", offsetof(Load, qmp), false},
 	{"stops", offsetof(Load, stops), false},
@@ -319,7 +325,7 @@ int main(int argc, char **argv)
 		take_options(&load, argc - 1, argv + 1);
 		return ways[i].run(&load);
 	}
-	fputs("Usage: bench-load call|burst|events|follow --bus=ADDRESS OPTION... [ARGUMENT...]\n"
+	fputs("Usage: bench-load call|burst|events|follow|qmp --bus=ADDRESS OPTION... [ARGUMENT...]\n"
 	      "See the head of benchmark/load.c; ./bench is what uses it.\n",
 		stderr);
 	return 2;

@@ -10,6 +10,7 @@
 
 typedef struct Load {
 	const char *bus, *destination, *path, *interface, *member;
+	const char *then;      /* every second call is of this member */
 	const char *signature; /* basic types; E: an empty a{sv}; 0: a u of 0 */
 	char **arguments;      /* one for each basic type in it; in `burst` the paths */
 	int n_arguments;
@@ -42,3 +43,4 @@ int load_call(const Load *load);
 int load_burst(const Load *load);
 int load_events(const Load *load);
 int load_follow(const Load *load);
+int load_qmp(const Load *load);

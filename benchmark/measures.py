@@ -140,6 +140,36 @@ def busy_limit(world):
     return read(world, Floor.target | {'member': 'Ping'}, (), 'busy', n=1000)
 
 
+# ---- a method that QEMU must do ----
+def pause_setup(world):
+    add_all(world, floor=False)
+    world.roost.define('limit', qmp=True)
+    world.roost.start('limit')
+    add_one_running(world)
+
+
+def pause_figures(result):
+    if result['errors']:
+        raise Trouble(result['said'])
+    return {'pause.p50': result['p50'], 'pause.p99': result['p99']}
+
+
+def pause(world, target):
+    return pause_figures(world.load('call', target, count=counts(world, 1000)))
+
+
+def pause_roost(world):
+    return pause(world, world.roost.of_vm('a', 'Pause') | {'then': 'Resume'})
+
+
+def pause_peer(world):
+    return pause(world, world.peer.of_vm('a', 'Suspend') | {'then': 'Resume'})
+
+
+def pause_limit(world):
+    return pause_figures(world.load('qmp', {'qmp': world.roost.qmp_path('limit')}, count=counts(world, 1000)))
+
+
 # ---- lists ----
 def with_defined(n):
     def setup(world):
