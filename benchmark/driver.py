@@ -26,7 +26,7 @@ def parse(words):
     parser.add_argument('--only-stand-in', action='store_true')
     parser.add_argument('--scale', type=float, default=0)
     # From ./bench:
-    for name in ('dir', 'source', 'roostd', 'load', 'floor', 'stand-in', 'qemu', 'build-type', 'no-peer-because'):
+    for name in ('dir', 'source', 'roostd', 'load', 'floor', 'stand-in', 'qemu', 'build-type', 'packages', 'no-peer-because'):
         parser.add_argument(f'--x-{name}', dest=name.replace('-', '_'), default='')
     options = parser.parse_args(words)
     options.words = [word for word in words if not word.startswith('--x-')]

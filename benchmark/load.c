@@ -7,6 +7,7 @@
  *   events  has QEMU make an event by a QMP socket of its own, and times from when QEMU says that it happened
  *           to when the signal is here
  *   qmp     stops and continues a QEMU by a QMP socket, with nobody in between
+ *   spawn   starts the bare command line of QEMU, and ends it
  *   follow  listens for a while, and counts; of Roost's Event signals also the age, and what was merged
  */
 #include "load.h"
@@ -267,7 +268,7 @@ static const struct {
 	const char *name;
 	int (*run)(const Load *load);
 } ways[] = {{"call", load_call}, {"burst", load_burst}, {"events", load_events}, {"follow", load_follow},
-	{"qmp", load_qmp}};
+	{"qmp", load_qmp}, {"spawn", load_spawn}};
 
 static const struct {
 	const char *name;
@@ -325,7 +326,7 @@ int main(int argc, char **argv)
 		take_options(&load, argc - 1, argv + 1);
 		return ways[i].run(&load);
 	}
-	fputs("Usage: bench-load call|burst|events|follow|qmp --bus=ADDRESS OPTION... [ARGUMENT...]\n"
+	fputs("Usage: bench-load call|burst|events|follow|qmp|spawn --bus=ADDRESS OPTION... [ARGUMENT...]\n"
 	      "See the head of benchmark/load.c; ./bench is what uses it.\n",
 		stderr);
 	return 2;

@@ -44,3 +44,4 @@ int load_burst(const Load *load);
 int load_events(const Load *load);
 int load_follow(const Load *load);
 int load_qmp(const Load *load);
+int load_spawn(const Load *load);

@@ -144,6 +144,14 @@ def first_version(text):
     return found.group() if found else '?'
 
 
+def package_version(options, name):
+    """Of what was unpacked, or is installed."""
+    for entry in os.listdir(options.packages) if os.path.isdir(options.packages) else ():
+        if entry.startswith(name + '_'):
+            return entry.split('_')[1].replace('%3a', ':')
+    return output_of('dpkg-query', '-W', '-f', '${Version}', name) or '?'
+
+
 def facts(options, load_before):
     with open('/proc/cpuinfo', encoding='utf-8') as file:
         found = re.search(r'model name\s*: (.*)', file.read())
@@ -152,12 +160,12 @@ def facts(options, load_before):
     versions = [f'Roost {first_version(output_of(options.roostd, "--version"))}'
                 + (f' ({commit}{", changed" if dirty else ""})' if commit else ''),
                 f'QEMU {first_version(output_of(options.qemu, "--version"))}',
-                f'{options.bus} {first_version(output_of(options.bus, "--version"))}',
-                f'libsystemd {first_version(output_of("systemctl", "--version").replace("systemd ", "systemd 0."))[2:]}']
+                f'{options.bus} {package_version(options, options.bus)}',
+                f'libsystemd {package_version(options, "libsystemd0")}']
     if options.peer:
-        versions += [f'libvirtd {first_version(output_of("libvirtd", "--version"))}',
-                     f'libvirt-dbus {first_version(output_of("libvirt-dbus", "--version"))}'
-                     + (' (tuned: 64 threads, 128 workers)' if options.tuned_peer else ' (as shipped)')]
+        tuned = 'tuned: 64 threads, 128 workers' if options.tuned_peer else 'as shipped'
+        versions.append(f'libvirt-daemon {package_version(options, "libvirt-daemon")}, '
+                        f'libvirt-dbus {package_version(options, "libvirt-dbus")} ({tuned})')
     return [
         ('When', datetime.datetime.now().strftime('%Y-%m-%d %H:%M')),
         ('Command', './bench ' + ' '.join(options.words)),

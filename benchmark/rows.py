@@ -63,13 +63,13 @@ def at_least(kind, value):
     return Bar(kind, least=value)
 
 
-def read_figures(prefix, title, bars=True):
+def read_figures(prefix, title, longest=False):
     return [
-        Figure(f'{prefix}.p50', f'{title}, p50', bars=(at_most('ratio', 1.3),) if bars else ()),
+        Figure(f'{prefix}.p50', f'{title}, p50', bars=(at_most('ratio', 1.3),)),
         Figure(f'{prefix}.p99', f'{title}, p99'),
-        Figure(f'{prefix}.max', f'{title}, the longest'),
+        *([Figure(f'{prefix}.max', f'{title}, the longest')] if longest else []),
         Figure(f'{prefix}8.rate', f'{title}, 8 clients', '/s', more_is_better=True,
-               bars=(at_least('ratio', 0.7),) if bars else ()),
+               bars=(at_least('ratio', 0.7),)),
     ]
 
 
@@ -99,7 +99,7 @@ MEASURES = [
             read_figures('read', 'Name') + [Figure('state.p50', 'the state, p50', bars=(at_most('ratio', 1.3),))],
             stand_in=True),
     Measure('busy', 'A property while a method runs on that VM', m.busy_setup,
-            {'roost': m.busy_roost, 'peer': m.busy_peer, 'limit': m.busy_limit}, read_figures('busy', 'Name'),
+            {'roost': m.busy_roost, 'peer': m.busy_peer, 'limit': m.busy_limit}, read_figures('busy', 'Name', longest=True),
             stand_in=True),
     Measure('pause', 'Pause and resume, in turn', m.pause_setup,
             {'roost': m.pause_roost, 'peer': m.pause_peer, 'limit': m.pause_limit},

@@ -34,6 +34,7 @@ BUS_CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <limit name="max_replies_per_connection">50000</limit>
 </busconfig>
 '''
+JOURNAL = '/run/systemd/journal/socket'
 PATIENCE = 60  # seconds, for what must come
 
 
@@ -114,6 +115,11 @@ class World:
     def start_bus(self):
         config = self.write('bus.conf', BUS_CONFIG.format(path=f'{self.dir}/bus'))
         if self.options.bus == 'dbus-broker':
+            # It wants to log, and somebody to be there.
+            self.journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            if os.path.exists(JOURNAL):
+                os.unlink(JOURNAL)
+            self.journal.bind(JOURNAL)
             # It takes its socket from whoever starts it, as from systemd.
             words = ['systemd-socket-activate', '-E', 'DBUS_SYSTEM_BUS_ADDRESS', '-l', f'{self.dir}/bus',
                      'dbus-broker-launch', '--scope', 'system', f'--config-file={config}']
@@ -244,37 +250,3 @@ def end_pids(pids):
         except ProcessLookupError:
             pass
     wait_for('QEMUs to end', lambda: not any(alive(pid) for pid in pids))
-
-
-class Bare:
-    """The bare QEMU command line: what Roost runs for a VM, started and asked by nobody but this."""
-
-    def __init__(self, command_line):
-        """`command_line`: of a VM with no more open files than its QMP socket."""
-        self.words = list(command_line)
-        self.chardev = next(i for i, word in enumerate(self.words)
-                            if word.startswith('socket,') and 'id=qmp' in word)
-
-    def start(self, folder):
-        """Until `cont` is answered; the process, and its end of QMP."""
-        path = tempfile.mktemp(dir=folder)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(path)
-        listener.listen(1)
-        parts = [part if not part.startswith('fd=') else f'fd={listener.fileno()}'
-                 for part in self.words[self.chardev].split(',')]
-        words = list(self.words)
-        words[self.chardev] = ','.join(parts)
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.connect(path)
-        os.unlink(path)
-        process = subprocess.Popen(words, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        listener.close()
-        lines = client.makefile('r')
-        lines.readline()
-        for command in ('qmp_capabilities', 'cont'):
-            client.sendall(json.dumps({'execute': command}).encode() + b'\n')
-            while 'return' not in json.loads(lines.readline()):
-                pass
-        return process, client
