@@ -67,7 +67,8 @@ def words_of(error):
 
 def run_rounds(world, measure, options, results, troubles):
     columns = columns_of(measure, options)
-    rounds = min(measure.rounds or options.rounds, options.rounds)
+    at_most = [options.rounds, measure.rounds, measure.quick_rounds if options.quick else None]
+    rounds = min(n for n in at_most if n)
     for i in range(rounds):
         # Another order each time: who comes first has no advantage from it.
         for column in columns if i % 2 == 0 else reversed(columns):

@@ -7,6 +7,7 @@
  *   events  has QEMU make an event by a QMP socket of its own, and times from when QEMU says that it happened
  *           to when the signal is here
  *   qmp     stops and continues a QEMU by a QMP socket, with nobody in between
+ *   kick    calls a method every now and then, and wants no reply
  *   spawn   starts the bare command line of QEMU, and ends it
  *   follow  listens for a while, and counts; of Roost's Event signals also the age, and what was merged
  */
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- times ---- */
 static uint64_t clock_usec(clockid_t clock)
@@ -134,6 +136,8 @@ sd_bus_message *load_message(sd_bus *bus, const Load *load, const char *path)
 	for (const char *type = load->signature; *type; type++) {
 		if (*type == 'E')
 			must(sd_bus_message_append(message, "a{sv}", 0), "a{sv}");
+		else if (*type == 'P')
+			must(sd_bus_message_append(message, "a{sv}", 1, "Paused", "b", true), "a{sv}");
 		else if (*type == '0')
 			must(sd_bus_message_append(message, "u", 0), "u");
 		else if (n < load->n_arguments)
@@ -263,12 +267,31 @@ int load_burst(const Load *load)
 	return 0;
 }
 
+/* ---- kick ---- */
+int load_kick(const Load *load)
+{
+	sd_bus *bus = load_connect(load);
+	uint64_t begin = now_usec();
+
+	while (now_usec() < begin + load->seconds * 1000000) {
+		sd_bus_message *message = load_message(bus, load, load->path);
+
+		must(sd_bus_message_set_expect_reply(message, false), load->member);
+		must(sd_bus_send(bus, message, NULL), load->member);
+		must(sd_bus_flush(bus), "the bus");
+		sd_bus_message_unref(message);
+		usleep((useconds_t)load->pause_usec);
+	}
+	sd_bus_flush_close_unref(bus);
+	return 0;
+}
+
 /* ---- main ---- */
 static const struct {
 	const char *name;
 	int (*run)(const Load *load);
 } ways[] = {{"call", load_call}, {"burst", load_burst}, {"events", load_events}, {"follow", load_follow},
-	{"qmp", load_qmp}, {"spawn", load_spawn}};
+	{"qmp", load_qmp}, {"spawn", load_spawn}, {"kick", load_kick}};
 
 static const struct {
 	const char *name;
@@ -326,7 +349,8 @@ int main(int argc, char **argv)
 		take_options(&load, argc - 1, argv + 1);
 		return ways[i].run(&load);
 	}
-	fputs("Usage: bench-load call|burst|events|follow|qmp|spawn --bus=ADDRESS OPTION... [ARGUMENT...]\n"
+	fputs("Usage: bench-load call|burst|events|follow|qmp|spawn|kick --bus=ADDRESS OPTION... "
+	      "[ARGUMENT...]\n"
 	      "See the head of benchmark/load.c; ./bench is what uses it.\n",
 		stderr);
 	return 2;

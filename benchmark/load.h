@@ -11,7 +11,7 @@
 typedef struct Load {
 	const char *bus, *destination, *path, *interface, *member;
 	const char *then;      /* every second call is of this member */
-	const char *signature; /* basic types; E: an empty a{sv}; 0: a u of 0 */
+	const char *signature; /* basic types; E: an empty a{sv}; P: Paused in one; 0: a u of 0 */
 	char **arguments;      /* one for each basic type in it; in `burst` the paths */
 	int n_arguments;
 	const char *qmp;           /* a socket where QEMU speaks QMP */
@@ -45,3 +45,4 @@ int load_events(const Load *load);
 int load_follow(const Load *load);
 int load_qmp(const Load *load);
 int load_spawn(const Load *load);
+int load_kick(const Load *load);

@@ -26,7 +26,7 @@ class Cell:
     def text(self):
         low, high = min(self.values), max(self.values)
         if math.isinf(self.median):
-            return 'none in 3 s'
+            return 'no reply in 3 s'
         spread = f' ({number(low)}-{number(high)})' if len(self.values) > 1 and number(low) != number(high) else ''
         return number(self.median) + spread
 

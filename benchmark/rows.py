@@ -51,7 +51,8 @@ class Measure:
     figures: list = field(default_factory=list)
     quick: bool = True         # it is in --quick
     quick_peer: bool = True    # so is its peer's column
-    rounds: int = None         # None: as many as asked for
+    rounds: int = None         # at most; None: as many as asked for
+    quick_rounds: int = None   # the same in --quick
     stand_in: bool = False     # it runs without QEMU, on the stand-in alone
 
 
@@ -100,7 +101,7 @@ MEASURES = [
             stand_in=True),
     Measure('busy', 'A property while a method runs on that VM', m.busy_setup,
             {'roost': m.busy_roost, 'peer': m.busy_peer, 'limit': m.busy_limit}, read_figures('busy', 'Name', longest=True),
-            stand_in=True),
+            stand_in=True, quick_rounds=2),
     Measure('pause', 'Pause and resume, in turn', m.pause_setup,
             {'roost': m.pause_roost, 'peer': m.pause_peer, 'limit': m.pause_limit},
             [Figure('pause.p50', 'until the reply, p50'), Figure('pause.p99', 'until the reply, p99')]),
@@ -116,21 +117,26 @@ MEASURES = [
             {'roost': m.start_roost, 'peer': m.start_peer, 'limit': m.start_limit},
             [Figure('start', 'start', 'ms', (at_most('extra', 10),)),
              Figure('kill', 'kill', 'ms', (at_most('value', 10),)),
-             Figure('start39', '39 starts at once', '/s', (at_least('ratio', 0.9),), more_is_better=True)]),
+             Figure('start39', '39 starts at once', '/s', (at_least('ratio', 0.9),), more_is_better=True)], quick_rounds=2),
     Measure('event', 'Event to signal', m.event_setup,
             {'roost': m.event_roost, 'peer': m.event_peer, 'limit': m.event_limit},
             event_figures('event', 'idle', (at_most('ratio', 2),), (at_most('ratio', 5),))
             + event_figures('event-fast', 'one upon the other, without a pause')),
     Measure('event-long', 'Event to signal, a long method in flight on that VM', m.event_long_setup,
             {'roost': m.event_long_roost, 'peer': m.event_long_peer},
-            event_figures('event-long', 'that VM', (), (at_most('value', 1000),)), stand_in=True),
+            event_figures('event-long', 'that VM', (), (at_most('value', 1000),)), stand_in=True, quick_rounds=2),
     Measure('flood', 'A guest that floods with events', m.flood_setup,
             {'roost': m.flood_roost, 'peer': m.flood_peer},
             [Figure('flood.read', 'property read of another VM, p99', bars=(at_most('ratio', 1.5),)),
              *event_figures('flood.event', 'event to signal of another VM', (), (at_most('ratio', 1.5),)),
              Figure('flood.events', 'events taken from QEMU', '/s', more_is_better=True, is_fact=True),
              Figure('flood.batches', 'batches on the bus', '/s', (at_most('value', 50),), is_fact=True),
-             Figure('flood.growth', 'growth meanwhile', 'MiB', (at_most('value', 2),))], quick_peer=False, rounds=2),
+             Figure('flood.growth', 'growth meanwhile', 'MiB', (at_most('value', 2),)),
+             Figure('flood.cpu', 'processor time of the service, with that for the reads', '%')], quick_peer=False, rounds=2),
+    Measure('ceiling', 'Events from a stand-in that writes many at once', m.ceiling_setup, {'roost': m.ceiling_roost},
+            [Figure('ceiling.events', 'taken', '/s', more_is_better=True, is_fact=True),
+             Figure('ceiling.cost', 'processor time of the service for each', is_fact=True)], rounds=2, stand_in=True),
+    hung_measure(1),
     hung_measure(3),
     hung_measure(5),
     hung_measure(20),
@@ -147,4 +153,6 @@ MEASURES = [
             m.defined_figures(Figure, 10000), quick=False, rounds=1, stand_in=True),
     Measure('running1000', '1,000 VMs running (stand-ins)', m.scale_setup, {'roost': m.running_roost(1000)},
             m.running_figures(Figure, 1000), quick=False, rounds=1, stand_in=True),
+    Measure('live200', '200 real QEMUs, paused', m.live_setup, {'roost': m.live_roost(200)}, m.live_figures(Figure, 200),
+            quick=False, rounds=1),
 ]

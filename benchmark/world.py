@@ -101,6 +101,8 @@ class World:
     """A bus, with a connection for what need not be fast; what is started in it ends with it."""
 
     def __init__(self, options):
+        if not os.environ.get('ROOST_BENCH_INSIDE') or not os.path.isdir('/run/bench'):
+            raise Trouble('only in the namespaces that ./bench makes')
         self.options = options
         self.dir = tempfile.mkdtemp(prefix='w', dir=options.dir)
         self.processes = []
