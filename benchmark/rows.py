@@ -6,8 +6,7 @@ A figure's bar is from the project's goals, and says what the figure is judged b
 from dataclasses import dataclass, field
 
 import measures as m
-
-NEVER = float('inf')
+import measures_of_much as much
 
 
 @dataclass
@@ -89,8 +88,8 @@ def hung_measure(n, quick_peer=False):
     title = f'{n} hung'
     figures = [Figure(f'hung{n}.read', f'{title}: property read of another VM, p99'),
                Figure(f'hung{n}.method', f'{title}: a method that asks QEMU, of another VM, p99')]
-    return Measure(f'hung{n}', 'Hung QEMUs, a method outstanding in each', m.hung_setup,
-                   {'roost': m.hung_roost(n), 'peer': m.hung_peer(n), 'limit': m.hung_limit(n)}, figures,
+    return Measure(f'hung{n}', 'Hung QEMUs, a method outstanding in each', much.hung_setup,
+                   {'roost': much.hung_roost(n), 'peer': much.hung_peer(n), 'limit': much.hung_limit(n)}, figures,
                    quick=n == 20, quick_peer=quick_peer, rounds=2)
 
 
@@ -125,15 +124,15 @@ MEASURES = [
     Measure('event-long', 'Event to signal, a long method in flight on that VM', m.event_long_setup,
             {'roost': m.event_long_roost, 'peer': m.event_long_peer},
             event_figures('event-long', 'that VM', (), (at_most('value', 1000),)), stand_in=True, quick_rounds=2),
-    Measure('flood', 'A guest that floods with events', m.flood_setup,
-            {'roost': m.flood_roost, 'peer': m.flood_peer},
+    Measure('flood', 'A guest that floods with events', much.flood_setup,
+            {'roost': much.flood_roost, 'peer': much.flood_peer},
             [Figure('flood.read', 'property read of another VM, p99', bars=(at_most('ratio', 1.5),)),
              *event_figures('flood.event', 'event to signal of another VM', (), (at_most('ratio', 1.5),)),
              Figure('flood.events', 'events taken from QEMU', '/s', more_is_better=True, is_fact=True),
              Figure('flood.batches', 'batches on the bus', '/s', (at_most('value', 50),), is_fact=True),
              Figure('flood.growth', 'growth meanwhile', 'MiB', (at_most('value', 2),)),
              Figure('flood.cpu', 'processor time of the service, with that for the reads', '%')], quick_peer=False, rounds=2),
-    Measure('ceiling', 'Events from a stand-in that writes many at once', m.ceiling_setup, {'roost': m.ceiling_roost},
+    Measure('ceiling', 'Events from a stand-in that writes many at once', much.ceiling_setup, {'roost': much.ceiling_roost},
             [Figure('ceiling.events', 'taken', '/s', more_is_better=True, is_fact=True),
              Figure('ceiling.cost', 'processor time of the service for each', is_fact=True)], rounds=2, stand_in=True),
     hung_measure(1),
@@ -141,18 +140,18 @@ MEASURES = [
     hung_measure(5),
     hung_measure(20),
     hung_measure(100),
-    Measure('memory', 'Memory (RSS)', m.memory_setup,
-            {'roost': m.memory_roost, 'peer': m.memory_peer, 'limit': m.memory_limit},
+    Measure('memory', 'Memory (RSS)', much.memory_setup,
+            {'roost': much.memory_roost, 'peer': much.memory_peer, 'limit': much.memory_limit},
             [Figure('memory1', '1 VM defined', 'MiB', (at_most('value', 8),)),
              Figure('memory500', '500 VMs defined, after lists', 'MiB', (at_most('value', 16),)),
              Figure('running', 'for each running VM', 'KiB'),
              Figure('threads', 'threads with 20 running VMs', '')], rounds=1),
-    Measure('defined1000', '1,000 VMs defined', m.scale_setup, {'roost': m.defined_roost(1000)},
-            m.defined_figures(Figure, 1000), quick=False, rounds=1, stand_in=True),
-    Measure('defined10000', '10,000 VMs defined', m.scale_setup, {'roost': m.defined_roost(10000)},
-            m.defined_figures(Figure, 10000), quick=False, rounds=1, stand_in=True),
-    Measure('running1000', '1,000 VMs running (stand-ins)', m.scale_setup, {'roost': m.running_roost(1000)},
-            m.running_figures(Figure, 1000), quick=False, rounds=1, stand_in=True),
-    Measure('live200', '200 real QEMUs, paused', m.live_setup, {'roost': m.live_roost(200)}, m.live_figures(Figure, 200),
+    Measure('defined1000', '1,000 VMs defined', much.scale_setup, {'roost': much.defined_roost(1000)},
+            much.defined_figures(Figure, 1000), quick=False, rounds=1, stand_in=True),
+    Measure('defined10000', '10,000 VMs defined', much.scale_setup, {'roost': much.defined_roost(10000)},
+            much.defined_figures(Figure, 10000), quick=False, rounds=1, stand_in=True),
+    Measure('running1000', '1,000 VMs running (stand-ins)', much.scale_setup, {'roost': much.running_roost(1000)},
+            much.running_figures(Figure, 1000), quick=False, rounds=1, stand_in=True),
+    Measure('live200', '200 real QEMUs, paused', much.live_setup, {'roost': much.live_roost(200)}, much.live_figures(Figure, 200),
             quick=False, rounds=1),
 ]
