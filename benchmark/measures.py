@@ -302,7 +302,7 @@ def events(world, prefix, target, settings, n=150, pause_usec=QUIET_USEC):
 def events_both(world, target, settings):
     """After a pause, and as fast as the signals come."""
     return (events(world, 'event', target, settings)
-            | events(world, 'event-fast', target, settings, n=300, pause_usec=0))
+            | events(world, 'event-fast', target, settings, n=100, pause_usec=0))
 
 
 def event_roost(world):

@@ -90,7 +90,7 @@ def hung_measure(n, quick_peer=False):
                Figure(f'hung{n}.method', f'{title}: a method that asks QEMU, of another VM, p99')]
     return Measure(f'hung{n}', 'Hung QEMUs, a method outstanding in each', much.hung_setup,
                    {'roost': much.hung_roost(n), 'peer': much.hung_peer(n), 'limit': much.hung_limit(n)}, figures,
-                   quick=n == 20, quick_peer=quick_peer, rounds=2)
+                   quick=n == 20, quick_peer=quick_peer, rounds=2, quick_rounds=1)
 
 
 MEASURES = [
@@ -116,14 +116,15 @@ MEASURES = [
             {'roost': m.start_roost, 'peer': m.start_peer, 'limit': m.start_limit},
             [Figure('start', 'start', 'ms', (at_most('extra', 10),)),
              Figure('kill', 'kill', 'ms', (at_most('value', 10),)),
-             Figure('start39', '39 starts at once', '/s', (at_least('ratio', 0.9),), more_is_better=True)], quick_rounds=2),
+             Figure('start39', '39 starts at once', '/s', (at_least('ratio', 0.9),), more_is_better=True)], quick_rounds=1),
     Measure('event', 'Event to signal', m.event_setup,
             {'roost': m.event_roost, 'peer': m.event_peer, 'limit': m.event_limit},
             event_figures('event', 'idle', (at_most('ratio', 2),), (at_most('ratio', 5),))
-            + event_figures('event-fast', 'one upon the other, without a pause')),
+            + event_figures('event-fast', 'one upon the other, without a pause'),
+            quick_rounds=2),
     Measure('event-long', 'Event to signal, a long method in flight on that VM', m.event_long_setup,
             {'roost': m.event_long_roost, 'peer': m.event_long_peer},
-            event_figures('event-long', 'that VM', (), (at_most('value', 1000),)), stand_in=True, quick_rounds=2),
+            event_figures('event-long', 'that VM', (), (at_most('value', 1000),)), stand_in=True, quick_rounds=1),
     Measure('flood', 'A guest that floods with events', much.flood_setup,
             {'roost': much.flood_roost, 'peer': much.flood_peer},
             [Figure('flood.read', 'property read of another VM, p99', bars=(at_most('ratio', 1.5),)),
@@ -131,10 +132,12 @@ MEASURES = [
              Figure('flood.events', 'events taken from QEMU', '/s', more_is_better=True, is_fact=True),
              Figure('flood.batches', 'batches on the bus', '/s', (at_most('value', 50),), is_fact=True),
              Figure('flood.growth', 'growth meanwhile', 'MiB', (at_most('value', 2),)),
-             Figure('flood.cpu', 'processor time of the service, with that for the reads', '%')], quick_peer=False, rounds=2),
+             Figure('flood.cpu', 'processor time of the service, with that for the reads', '%')], quick_peer=False, rounds=2,
+            quick_rounds=1),
     Measure('ceiling', 'Events from a stand-in that writes many at once', much.ceiling_setup, {'roost': much.ceiling_roost},
             [Figure('ceiling.events', 'taken', '/s', more_is_better=True, is_fact=True),
-             Figure('ceiling.cost', 'processor time of the service for each', is_fact=True)], rounds=2, stand_in=True),
+             Figure('ceiling.cost', 'processor time of the service for each', is_fact=True)], rounds=2, quick_rounds=1,
+            stand_in=True),
     hung_measure(1),
     hung_measure(3),
     hung_measure(5),
