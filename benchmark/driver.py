@@ -122,7 +122,9 @@ def main():
     print()
     print(report.table(lines))
     said = report.behind(lines)
-    print('\nNot ahead, or below the bar:' if said else '\nAhead in every row, and no bar missed.')
+    compared = any(line.ahead() is not None for line in lines)
+    print('\nNot ahead, or below the bar:' if said else '\nAhead in every row, and no bar missed.' if compared
+          else '\nNo bar missed; not compared with libvirt.')
     for each in said:
         print(f'  {each}')
     if options.json:

@@ -19,7 +19,6 @@
 #include "load.h"
 #include "qmp-client.h"
 
-#define N_RETURNS    2 /* of qmp_capabilities and cont */
 #define QEMU_FD      3
 #define GIVE_UP_MSEC 60000
 
@@ -69,10 +68,10 @@ static void start(Qemu *qemu, char **words)
 	posix_spawn_file_actions_destroy(&actions);
 	close(listener);
 	qmp_client_send(&qemu->qmp, "qmp_capabilities");
-	qmp_client_send(&qemu->qmp, "cont");
 }
 
-static void await_all(Qemu *qemus, size_t n, Times *times, uint64_t begin)
+/* Until each has answered so many commands; `times` may be NULL. */
+static void await_all(Qemu *qemus, size_t n, unsigned n_returns, Times *times, uint64_t begin)
 {
 	struct pollfd *fds = calloc(n, sizeof *fds);
 	size_t n_left = n;
@@ -92,9 +91,10 @@ static void await_all(Qemu *qemus, size_t n, Times *times, uint64_t begin)
 			while (fds[i].revents & POLLIN && (line = qmp_client_line(&qemus[i].qmp)))
 				qemus[i].n_returns +=
 					strncmp(line, "{\"return\"", strlen("{\"return\"")) == 0;
-			if (qemus[i].n_returns < N_RETURNS || fds[i].fd < 0)
+			if (qemus[i].n_returns < n_returns || fds[i].fd < 0)
 				continue;
-			times_add(times, now_usec() - begin);
+			if (times)
+				times_add(times, now_usec() - begin);
 			fds[i].fd = -1;
 			n_left--;
 		}
@@ -118,7 +118,10 @@ int load_spawn(const Load *load)
 	begin = now_usec();
 	for (size_t i = 0; i < n; i++)
 		start(&qemus[i], load->arguments);
-	await_all(qemus, n, &times, begin);
+	await_all(qemus, n, 1, NULL, begin);
+	for (size_t i = 0; i < n; i++)
+		qmp_client_send(&qemus[i].qmp, "cont");
+	await_all(qemus, n, 2, &times, begin);
 	up = now_usec();
 	for (size_t i = 0; i < n; i++)
 		kill(qemus[i].pid, SIGKILL);

@@ -126,11 +126,20 @@ def hang(subject, n):
     return pids
 
 
-def p99_or_never(world, target, arguments):
+def how_it_fares(world, target, arguments):
+    """p50 and p99; NEVER if a call was not answered."""
     result = world.load('call', target, *arguments, seconds=1, timeout_msec=HUNG_TIMEOUT_MSEC)
     if result['errors'] and result['seconds'] < HUNG_TIMEOUT_MSEC / 1000:
         raise Trouble(result['said'])
-    return NEVER if result['errors'] else result['p99']
+    return (NEVER, NEVER) if result['errors'] else (result['p50'], result['p99'])
+
+
+def hung_figures(world, n, read, method=None):
+    figures = {}
+    figures[f'hung{n}.read.p50'], figures[f'hung{n}.read'] = how_it_fares(world, *read)
+    if method:
+        figures[f'hung{n}.method.p50'], figures[f'hung{n}.method'] = how_it_fares(world, *method)
+    return figures
 
 
 def hung_roost(n):
@@ -140,8 +149,8 @@ def hung_roost(n):
         paths = [roost.paths[f'hung{i}'] for i in range(n)]
         outstanding = world.load_behind('burst', roost.of_vm('hung0', 'Pause'), *paths)
         wait_for('calls in flight', lambda: len(roost.manage('ListOperations')[0]) >= n)
-        figures = {f'hung{n}.read': p99_or_never(world, *name_of(roost, 'other')),
-                   f'hung{n}.method': p99_or_never(world, roost.of_vm('other', 'ExecuteQMP') | {'signature': 's'}, (QUERY,))}
+        figures = hung_figures(world, n, name_of(roost, 'other'),
+                               (roost.of_vm('other', 'ExecuteQMP') | {'signature': 's'}, (QUERY,)))
         for i in range(n):
             roost.kill(f'hung{i}')
         world.finish(outstanding)
@@ -160,8 +169,8 @@ def hung_peer(n):
         # A bug of its client library loses wake-ups; a call of somebody else makes up for it. What is measured is the rest.
         target, arguments = peer.state_of('other')
         kicker = world.load_behind('kick', target, *arguments, seconds=8, pause_usec=20000)
-        figures = {f'hung{n}.read': p99_or_never(world, target, arguments),
-                   f'hung{n}.method': p99_or_never(world, peer.of_vm('other', 'GetStats') | {'signature': 'uu'}, ('0', '0'))}
+        figures = hung_figures(world, n, (target, arguments),
+                               (peer.of_vm('other', 'GetStats') | {'signature': 'uu'}, ('0', '0')))
         kicker.kill()
         kicker.wait()
         renew_peer(world)
@@ -171,7 +180,7 @@ def hung_peer(n):
 
 def hung_limit(n):
     def measure(world):
-        return {f'hung{n}.read': world.load('call', Floor.target | {'member': 'Ping'}, seconds=1)['p99']}
+        return hung_figures(world, n, (Floor.target | {'member': 'Ping'}, ()))
     return measure
 
 

@@ -86,8 +86,10 @@ def list_measure(n, bar=None, quick=True):
 
 def hung_measure(n, quick_peer=False):
     title = f'{n} hung'
-    figures = [Figure(f'hung{n}.read', f'{title}: property read of another VM, p99'),
-               Figure(f'hung{n}.method', f'{title}: a method that asks QEMU, of another VM, p99')]
+    figures = [Figure(f'hung{n}.{key}', f'{title}: {what}, {p}')
+               for what, keys in (('property read of another VM', ('read.p50', 'read')),
+                                  ('a method that asks QEMU, of another VM', ('method.p50', 'method')))
+               for key, p in zip(keys, ('p50', 'p99'))]
     return Measure(f'hung{n}', 'Hung QEMUs, a method outstanding in each', much.hung_setup,
                    {'roost': much.hung_roost(n), 'peer': much.hung_peer(n), 'limit': much.hung_limit(n)}, figures,
                    quick=n == 20, quick_peer=quick_peer, rounds=2, quick_rounds=1)
