@@ -1,4 +1,4 @@
-# Which Debian packages are needed, and how to get them: sourced by ./run and ./check.
+# Which Debian packages are needed, and how to get them: sourced by ./run, ./check and ./bench.
 # shellcheck shell=bash disable=SC2034
 
 # To build and to run.
@@ -24,6 +24,12 @@ packages_to_test=(
 packages_to_test_long=(
 	mmdebstrap # a fresh Debian, to install the package on
 )
+
+# For ./bench, beside those to run.
+packages_to_bench=(python3 python3-gi gir1.2-glib-2.0)
+
+# What it compares with: fetched, not installed.
+packages_of_peer=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-dbus dbus-broker)
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing()
@@ -63,6 +69,29 @@ packages_install()
 		fi
 	fi
 	rm -f "$log"
+}
+
+# packages_fetch DIR PACKAGE...: downloads these, and what they depend on and is not installed, into DIR.
+packages_fetch()
+{
+	local dir=$1 log=$1/log
+	shift
+
+	command -v apt-get >/dev/null || return 1
+	mkdir -p "$dir/partial" || return 1
+	echo "Fetching $*"
+	if ! packages_download "$dir" "$@" >"$log" 2>&1; then
+		packages_apt update >>"$log" 2>&1
+		packages_download "$dir" "$@" >>"$log" 2>&1 || {
+			tail -n 5 "$log" >&2
+			return 1
+		}
+	fi
+}
+
+packages_download()
+{
+	packages_apt install --download-only -o Debug::NoLocking=1 -o "Dir::Cache::archives=$1" "${@:2}"
 }
 
 packages_apt()
