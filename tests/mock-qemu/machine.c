@@ -118,6 +118,24 @@ void machine_return(Machine *machine, const Command *command, const char *value)
 	g_string_append(machine->output, "}\r\n");
 }
 
+void machine_return_long(Machine *machine, const Command *command, uint64_t mib)
+{
+	g_autoptr(GString) value = g_string_new("\"");
+
+	for (uint64_t i = 0; i < mib << 10; i++)
+		g_string_append_printf(value, "%01024u", 0U);
+	g_string_append_c(value, '"');
+	machine_return(machine, command, value->str);
+}
+
+void machine_return_deep(Machine *machine, const Command *command, uint64_t n)
+{
+	g_autofree char *opening = g_strnfill(n, '['), *closing = g_strnfill(n, ']');
+	g_autofree char *value = g_strconcat(opening, closing, NULL);
+
+	machine_return(machine, command, value);
+}
+
 void machine_error(Machine *machine, const Command *command, const char *error_class, const char *desc)
 {
 	g_autoptr(JsonNode) node = json_node_init_string(json_node_alloc(), desc);

@@ -38,6 +38,9 @@ void machine_greet(Machine *machine);
 /* An event without its timestamp: {"event": ...}. Dropped before the handshake, as in QEMU. */
 void machine_event(Machine *machine, const char *event);
 void machine_return(Machine *machine, const Command *command, const char *value);
+/* A string of so many MiB; lists in each other. */
+void machine_return_long(Machine *machine, const Command *command, uint64_t mib);
+void machine_return_deep(Machine *machine, const Command *command, uint64_t n);
 void machine_error(Machine *machine, const Command *command, const char *error_class, const char *desc);
 /* Its events, its effects, its reply. */
 void machine_execute(Machine *machine, const Command *command);

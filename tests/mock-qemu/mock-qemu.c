@@ -4,31 +4,7 @@
  * answers like a QEMU with an obedient guest. Every other socket chardev is a console: it says "mock
  * console", and then what it is told.
  *
- * A script makes it misbehave: the file named by a word mock=PATH in the kernel's command line (-append), so
- * that each VM may have its own, or by the environment variable ROOST_MOCK_SCRIPT. A line each (# starts a
- * comment):
- *
- *   on COMMAND delay MS            the reply comes late; later commands wait, events do not
- *   on COMMAND event JSON          sent as the command comes, before its reply; any number of them
- *   on COMMAND error CLASS DESC    instead of the reply, and nothing is done
- *   on COMMAND return JSON         instead of the reply, and nothing is done
- *   on COMMAND silent              never answered, nor is anything after it (a new connection is)
- *   on COMMAND garbage             a line that is no JSON instead of the reply
- *   on COMMAND half                the first half of a reply, and then silence
- *   on COMMAND exit CODE           dies instead of replying, without a word
- *   on start exit CODE [TEXT]      ends at once, TEXT on standard error
- *   on start sleep MS              does nothing for a while, as a QEMU that is slow to start
- *   on start silent                never says a word on QMP, no greeting either
- *   every MS event JSON            from the start; sent once QMP is through its handshake
- *   after MS event JSON            likewise, once
- *   after MS exit CODE             dies
- *   flood COUNT JSON               from the first cont, as fast as the socket takes it; COUNT 0: without end
- *   ignore powerdown               a guest that does not listen
- *   ignore sigterm                 only SIGKILL ends it
- *   record PATH                    the names of commands are appended to this file, a line each, as they come
- *
- * An event's JSON is without a timestamp, {"event": "X", "data": {...}}; $N in it becomes the number of the
- * event.
+ * A script makes it misbehave: script.h has its language.
  *
  * With `-qmp stdio`, as a probe starts it, it speaks QMP on standard input and output, and is ended by
  * `quit`; capabilities.h says what it can do.
@@ -77,7 +53,12 @@ typedef struct Mock {
 	Command *current; /* being executed until due_usec */
 	bool stuck;       /* silent: nothing is executed any more */
 	bool flooding;
+	bool hangs_up; /* as soon as what it says is out */
 	uint64_t due_usec, power_off_usec;
+	char *rest; /* of a reply that was split */
+	uint64_t rest_usec;
+	uint64_t flood_usec; /* since when it floods at a rate */
+	uint64_t n_flooded;
 } Mock;
 
 /* ---- the command line ---- */
@@ -154,6 +135,8 @@ static void hang_up(Mock *mock)
 	fd_close(&mock->qmp.fd);
 	g_string_truncate(mock->input, 0);
 	g_string_truncate(mock->qmp.output, 0);
+	g_clear_pointer(&mock->rest, g_free);
+	mock->hangs_up = false;
 	mock->machine.negotiated = false;
 	mock->stuck = script_find(mock->script, "start", RULE_SILENT) != NULL;
 	mock->machine.mute = true;
@@ -211,6 +194,16 @@ static bool execute_ending(Mock *mock, const Rule *ending)
 		g_string_append(machine->output, "{\"return\": {\"ha");
 		mock->stuck = true;
 		return true;
+	case RULE_LONG:
+		machine_return_long(machine, mock->current, ending->number);
+		return true;
+	case RULE_DEEP:
+		machine_return_deep(machine, mock->current, ending->number);
+		return true;
+	case RULE_CUT:
+		g_string_append(machine->output, *ending->text ? ending->text : "{\"return\": {\"ha");
+		mock->hangs_up = true;
+		return true;
 	case RULE_EXIT:
 		_exit((int)ending->number);
 	default:
@@ -225,8 +218,18 @@ static void execute(Mock *mock)
 	const Rule *ending = name ? script_find_ending(mock->script, name) : NULL;
 	bool wanted = machine->powerdown_wanted, cont = name && strcmp(name, "cont") == 0;
 
+	const Rule *split = name ? script_find(mock->script, name, RULE_SPLIT) : NULL;
+	gsize begin = machine->output->len;
+
 	if (!execute_ending(mock, ending))
 		machine_execute(machine, mock->current);
+	if (split) {
+		gsize half = begin + (machine->output->len - begin) / 2;
+
+		mock->rest = g_strdup(machine->output->str + half);
+		mock->rest_usec = clock_monotonic_usec() + split->number * USEC_PER_MSEC;
+		g_string_truncate(machine->output, half);
+	}
 	mock->flooding |= cont && mock->script->flood;
 	if (machine->powerdown_wanted && mock->script->ignore_powerdown)
 		machine->powerdown_wanted = false;
@@ -259,8 +262,12 @@ static void begin(Mock *mock, const char *line, size_t size)
 	for (guint i = 0; i < mock->script->rules->len; i++) {
 		const Rule *rule = mock->script->rules->pdata[i];
 
-		if (rule->kind == RULE_EVENT && strcmp(rule->command, mock->current->name) == 0)
+		if (strcmp(rule->command, mock->current->name) != 0)
+			continue;
+		if (rule->kind == RULE_EVENT)
 			machine_event(&mock->machine, rule->text);
+		if (rule->kind == RULE_SAY)
+			g_string_append_printf(mock->machine.output, "%s\r\n", rule->text);
 	}
 	delay = script_find(mock->script, mock->current->name, RULE_DELAY);
 	if (delay)
@@ -274,6 +281,8 @@ static void run_commands(Mock *mock)
 		const char *line_end;
 		size_t size;
 
+		if (mock->rest || mock->hangs_up)
+			return;
 		if (mock->current && mock->due_usec > clock_monotonic_usec())
 			return;
 		if (mock->current)
@@ -306,9 +315,24 @@ static void greet(Mock *mock)
 		machine_greet(&mock->machine);
 }
 
+/* How many are due; each whole millisecond has its share. */
+static uint64_t due_flood(Mock *mock)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	if (mock->script->flood_rate == 0)
+		return UINT64_MAX;
+	if (mock->flood_usec == 0)
+		mock->flood_usec = now;
+	return (now - mock->flood_usec) / USEC_PER_MSEC * mock->script->flood_rate / 1000 - mock->n_flooded;
+}
+
 static void flood(Mock *mock)
 {
-	while (mock->script->flood_count > 0 && mock->qmp.output->len < FLOOD_CHUNK) {
+	uint64_t n = due_flood(mock);
+
+	for (; n > 0 && mock->script->flood_count > 0 && mock->qmp.output->len < FLOOD_CHUNK; n--) {
+		mock->n_flooded++;
 		machine_event(&mock->machine, mock->script->flood);
 		if (mock->script->flood_count != UINT64_MAX)
 			mock->script->flood_count--;
@@ -356,6 +380,10 @@ static void run_timers(Mock *mock)
 {
 	uint64_t now = clock_monotonic_usec();
 
+	if (mock->rest && mock->rest_usec <= now) {
+		g_string_append(mock->machine.output, mock->rest);
+		g_clear_pointer(&mock->rest, g_free);
+	}
 	for (guint i = 0; i < mock->script->timers->len; i++) {
 		Timer *timer = mock->script->timers->pdata[i];
 
@@ -364,7 +392,7 @@ static void run_timers(Mock *mock)
 		if (timer->exits)
 			_exit(timer->code);
 		/* One that nobody could hear comes when somebody can. */
-		if (timer->once && !mock->machine.negotiated)
+		if (mock->rest || (timer->once && !mock->machine.negotiated))
 			continue;
 		machine_event(&mock->machine, timer->event);
 		timer->due_usec = timer->once ? NEVER : now + timer->period_usec;
@@ -381,11 +409,15 @@ static uint64_t next_deadline(const Mock *mock)
 	for (guint i = 0; i < mock->script->timers->len; i++) {
 		const Timer *timer = mock->script->timers->pdata[i];
 
-		if (timer->exits || mock->machine.negotiated)
+		if (timer->exits || (mock->machine.negotiated && !mock->rest))
 			deadline = MIN(deadline, timer->due_usec);
 	}
 	if (mock->machine.powerdown_wanted && mock->machine.state == STATE_RUNNING)
 		deadline = MIN(deadline, mock->power_off_usec);
+	if (mock->rest)
+		deadline = MIN(deadline, mock->rest_usec);
+	if (is_flooding(mock) && mock->script->flood_rate > 0)
+		deadline = MIN(deadline, clock_monotonic_usec() + USEC_PER_MSEC);
 	return deadline;
 }
 
@@ -418,7 +450,7 @@ static struct pollfd qmp_pollfd(const Mock *mock)
 	/* One that hangs does not read; poll(2) still reports a peer that has gone. */
 	if (mock->qmp.fd < 0 || (!mock->stuck && mock->input->len < INPUT_MAX))
 		pollfd.events |= POLLIN;
-	if (mock->qmp.output->len > 0 || is_flooding(mock))
+	if (mock->qmp.output->len > 0 || (is_flooding(mock) && mock->script->flood_rate == 0))
 		pollfd.events |= POLLOUT;
 	return pollfd;
 }
@@ -461,9 +493,11 @@ static void run(Mock *mock)
 		}
 		run_timers(mock);
 		run_commands(mock);
-		if (is_flooding(mock))
+		if (is_flooding(mock) && !mock->rest)
 			flood(mock);
 		flush_qmp(mock);
+		if (mock->hangs_up && mock->qmp.output->len == 0)
+			hang_up(mock);
 	}
 }
 

@@ -80,6 +80,11 @@ static const struct {
 	{"half", "", RULE_HALF},
 	{"return", "j", RULE_RETURN},
 	{"sleep", "n", RULE_SLEEP},
+	{"say", "t", RULE_SAY},
+	{"split", "n", RULE_SPLIT},
+	{"long", "n", RULE_LONG},
+	{"deep", "n", RULE_DEEP},
+	{"cut", "t", RULE_CUT},
 };
 
 static void parse_on(Script *script, Line *line)
@@ -154,7 +159,10 @@ static void parse_line(Script *script, Line *line)
 		parse_on(script, line);
 	} else if (strcmp(head, "every") == 0 || strcmp(head, "after") == 0) {
 		parse_timer(script, line, *head == 'a');
-	} else if (strcmp(head, "flood") == 0) {
+	} else if (strcmp(head, "flood") == 0 || strcmp(head, "pace") == 0) {
+		script->flood_rate = *head == 'p' ? take_number(line) : 0;
+		if (*head == 'p' && script->flood_rate == 0)
+			refuse(line, "a rate of nothing", "0");
 		script->flood_count = take_number(line);
 		if (script->flood_count == 0)
 			script->flood_count = UINT64_MAX;

@@ -497,6 +497,8 @@ static void test_bad_script(World *world, gconstpointer data)
 		{"on stop event {\n", "1: not JSON: {"},
 		{"on stop event {}\n", "1: not an event: {}"},
 		{"on stop silent now\n", "1: too much: now"},
+		{"pace 0 1 {\"event\": \"A\"}\n", "1: a rate of nothing: 0"},
+		{"on stop split soon\n", "1: not a number: soon"},
 		{"every 0 event {\"event\": \"A\"}\n", "1: a period of nothing: 0"},
 		{"every 1 exit 1\n", "1: unknown action: exit"},
 		{"ignore rain\n", "1: cannot be ignored: rain"},
