@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What a mock-qemu is told to do wrong. A script that is not understood ends the program with status 2 and the
- * line's number on standard error: a test must not pass because of a misspelt rule.
+ * What a mock-qemu is told to do wrong. A script that is not understood ends the program with status 2 and
+ * the line's number on standard error: a test must not pass because of a misspelt rule.
  *
  * It is the file named by a word mock=PATH in the kernel's command line (-append), so that each VM may have
  * its own, or by the environment variable ROOST_MOCK_SCRIPT. A line each (# starts a comment):
