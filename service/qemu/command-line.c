@@ -320,6 +320,13 @@ static void add_rng(Builder *b)
 		"addr", pci.addr, NULL);
 }
 
+/* A guest that resets itself is stopped before it does, and Roost is told. */
+static void add_reboot_action(Builder *b)
+{
+	if (b->config->on_reboot != VM_POLICY_RESTART)
+		builder_add_option(b, "-action", NULL, "reboot", "shutdown", NULL);
+}
+
 static void add_watchdog(Builder *b)
 {
 	g_auto(PciAddress) pci = {0};
@@ -368,7 +375,8 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 	add_display(&b);
 	add_rng(&b);
 	add_watchdog(&b);
-	if (config->panic)
+	add_reboot_action(&b);
+	if (vm_config_has_panic(config))
 		builder_add_option(&b, "-device", "pvpanic", "id", "panic", NULL);
 	/* Last, so that they can change what is said before. */
 	for (char **word = config->qemu_arguments; word && *word; word++)

@@ -30,6 +30,7 @@ const ConfigWords config_display_words = {WORDS("none", "vnc"), LATER_WORDS("spi
 const ConfigWords config_watchdog_words = {WORDS("", "i6300esb", "ib700"), .open_ended = true};
 const ConfigWords config_watchdog_action_words = {
 	WORDS("reset", "shutdown", "poweroff", "pause", "inject-nmi", "none"), LATER_WORDS("dump")};
+const ConfigWords config_policy_words = {WORDS("destroy", "restart", "preserve")};
 const ConfigWords config_nic_type_words = {WORDS("user", "none"), LATER_WORDS("bridge", "tap")};
 const ConfigWords config_nic_model_words = {WORDS("virtio", "e1000e"), LATER_WORDS("e1000", "rtl8139")};
 
@@ -141,6 +142,9 @@ static const ConfigKey vm_keys[] = {
 	{"Panic", BOOLEAN(VmConfig, panic)},
 	{"Watchdog", WORD(VmConfig, watchdog, config_watchdog_words)},
 	{"OnWatchdog", WORD(VmConfig, on_watchdog, config_watchdog_action_words)},
+	{"OnPowerOff", WORD(VmConfig, on_power_off, config_policy_words)},
+	{"OnReboot", WORD(VmConfig, on_reboot, config_policy_words)},
+	{"OnCrash", WORD(VmConfig, on_crash, config_policy_words)},
 	{"Autostart", BOOLEAN(VmConfig, autostart)},
 	/* A bound, so that a deadline made of it can't wrap around, and JSON's signed numbers hold it. */
 	{"ShutdownTimeout", .signature = "t", .set = config_set_uint64, .get = config_get_uint64,
@@ -158,9 +162,6 @@ static const ConfigKey vm_keys[] = {
 	{"MaxMemory"},
 	{"Agent"},
 	{"TPM"},
-	{"OnPowerOff"},
-	{"OnReboot"},
-	{"OnCrash"},
 	{"StartOrder"},
 	{"StartDelay"},
 	{"OnHostShutdown"},

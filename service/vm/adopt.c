@@ -83,7 +83,9 @@ static void ended_meanwhile(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 		.message = g_strdup("it ended while the service was down"),
 	};
 	vm->wanted |= VM_WANT_CLEANUP;
+	vm->started_id = operation_next_id();
 	log_vm(LOG_WARNING, vm->config->name, vm->uuid, "its QEMU ended while the service was down");
+	policy_qemu_died(vm);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	/* The event thread, once it runs, has the folder removed. */
 	vm_list(vm);
@@ -128,6 +130,7 @@ int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	}
 	folder = runtime_dir_vm_path(dir, vm->uuid);
 	vm->epoch = record.epoch;
+	vm->started_id = operation_next_id();
 	vm->pid = (uint32_t)process->pid;
 	vm->accelerator = record.accelerator;
 	vm->unit = record.unit[0] != '\0' ? g_strdup(record.unit) : NULL;

@@ -125,20 +125,30 @@ static VmReason take_stop_reason(Vm *vm, VmReason otherwise) REQUIRES(vm->lock)
 
 static void apply_stop(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted. */
-	if (vm->hints.powered_off || !vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
+	VmReason reason;
+
+	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted, or kept so. */
+	if (vm->hints.powered_off || vm->hints.restarting || vm->hints.preserved ||
+		!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
 		return;
-	vm_set_state(vm, VM_STATE_PAUSED, take_stop_reason(vm, VM_REASON_USER), false);
+	reason = take_stop_reason(vm, VM_REASON_USER);
+	vm_set_state(vm, VM_STATE_PAUSED, reason, false);
+	if (reason == VM_REASON_PANIC)
+		policy_panicked(vm, false);
 }
 
 static void apply_resume(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	vm->hints.stop_reason = VM_REASON_MAX;
+	VmReason reason =
+		vm->hints.restart_reason != VM_REASON_MAX ? vm->hints.restart_reason : VM_REASON_USER;
+
+	vm->hints.stop_reason = vm->hints.restart_reason = VM_REASON_MAX;
+	vm->hints.preserved = false;
 	/* A Start's own step: what comes after it, a power-off or an error, must find the VM running. */
 	if (vm->state == VM_STATE_STARTING)
-		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
+		vm_set_state(vm, VM_STATE_RUNNING, vm->reason, true);
 	else if (vm->state == VM_STATE_PAUSED || vm->state == VM_STATE_SUSPENDED)
-		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, false);
+		vm_set_state(vm, VM_STATE_RUNNING, reason, false);
 }
 
 static void apply_suspend(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -155,6 +165,7 @@ static void apply_wakeup(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 
 static void apply_reset(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
+	vm->hints.preserved = vm->hints.watchdog_resets = false;
 	if (vm->hints.restarting) {
 		vm->hints.restarting = false;
 		vm_send(vm, "cont", NULL);
@@ -189,6 +200,8 @@ static void apply_watchdog(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
 	if (data_is(entry, "action", "pause"))
 		vm->hints.stop_reason = VM_REASON_WATCHDOG;
+	if (data_is(entry, "action", "reset"))
+		vm->hints.watchdog_resets = true;
 	/* QEMU ends without a SHUTDOWN then. */
 	if (data_is(entry, "action", "poweroff"))
 		vm->hints.off_reason = VM_REASON_WATCHDOG;
@@ -196,6 +209,8 @@ static void apply_watchdog(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 
 static void apply_panic(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
+	/* Then a STOP follows, and OnCrash is carried out; or a SHUTDOWN behind it. One that goes on has not
+	 * stopped. */
 	if (data_is(entry, "action", "pause"))
 		vm->hints.stop_reason = VM_REASON_PANIC;
 	if (data_is(entry, "action", "poweroff"))
@@ -203,31 +218,12 @@ static void apply_panic(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 }
 
 /* ---- the guest powers off; QEMU ends ---- */
-static void restart_guest(Vm *vm) REQUIRES(vm->lock)
-{
-	/* The same QEMU: it sits in `shutdown`, is reset, goes on when the RESET is heard, and the RESUME
-	 * makes it running. */
-	vm->hints.powered_off = false;
-	vm->hints.restarting = true;
-	vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
-	vm_set_deadlines(vm, 0, 0);
-	vm_set_state(vm, VM_STATE_PAUSED, VM_REASON_USER, true);
-	vm_send(vm, "system_reset", NULL);
-}
-
-static void end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock)
-{
-	if (vm->hints.off_reason == VM_REASON_MAX)
-		vm->hints.off_reason = reason;
-	vm_set_state(vm, VM_STATE_STOPPING, reason, false);
-	/* `quit` closes the images in order; if QEMU does not come to an end by it, it is killed. */
-	vm_send(vm, "quit", NULL);
-	vm_set_deadlines(vm, 0, clock_monotonic_usec() + engine_scaled_usec(vm->engine, ENGINE_QUIT_USEC));
-}
-
 static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	if (!data_is(entry, "guest", "true") && !data_is(entry, "reason", "guest-panic")) {
+	/* A reset that was asked for past us while QEMU stops at resets. */
+	bool asked_reset = data_is(entry, "reason", "host-qmp-system-reset");
+
+	if (!asked_reset && !data_is(entry, "guest", "true") && !data_is(entry, "reason", "guest-panic")) {
 		/* From the host: quit or a signal; QEMU ends by itself. */
 		vm->hints.powered_off_clean = true;
 		return;
@@ -235,12 +231,14 @@ static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	if (vm->hints.powered_off || !vm_state_is_active(vm->state))
 		return;
 	vm->hints.powered_off = true;
-	if (vm->hints.reboot_asked)
-		restart_guest(vm);
+	if (asked_reset || vm->hints.reboot_asked)
+		policy_restart_guest(vm, VM_REASON_USER);
 	else if (data_is(entry, "reason", "guest-panic"))
-		end_qemu(vm, VM_REASON_PANIC);
+		policy_panicked(vm, true);
+	else if (data_is(entry, "reason", "guest-reset") && policy_stops_resets(vm))
+		policy_reset(vm);
 	else
-		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+		policy_powered_off(vm);
 }
 
 static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -265,6 +263,11 @@ static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm-
 	/* It may have been paused meanwhile, by whomever. */
 	if (vm->state == VM_STATE_STOPPING)
 		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
+}
+
+static void apply_reset_window(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	policy_close_reset_window(vm);
 }
 
 /* `kill_reason`: VM_REASON_MAX if it was not killed. */
@@ -300,7 +303,7 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	vm->dirty = true;
 	/* Whoever sets them holds the VM lock: none can be set for this process from here on. */
 	leaf_lock(&vm->mail.mutex);
-	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = 0;
+	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = vm->mail.reset_window_usec = 0;
 	leaf_unlock(&vm->mail.mutex);
 }
 
@@ -345,9 +348,12 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	if (vm->hints.holds_state)
 		vm_release_state(vm);
 	/* A Start that is under way finds out by itself, and says what became of it. */
-	if (vm->state != VM_STATE_STARTING)
+	if (vm->state != VM_STATE_STARTING) {
 		vm_set_state(vm, state, reason, false);
-	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
+		if (state == VM_STATE_CRASHED)
+			policy_qemu_died(vm);
+	}
+	vm->hints = VM_HINTS_NONE;
 }
 
 /* systemd, whose child it was, says how it ended. */
@@ -419,8 +425,8 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 		vm->hints.restarting)
 		return;
 	if (strcmp(status, "shutdown") == 0) {
-		vm->hints.powered_off = true;
-		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+		if (!vm->hints.preserved)
+			policy_powered_off(vm);
 		return;
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(run_states); i++) {
@@ -436,6 +442,8 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 			return;
 		stage_resync_event(vm, run_states[i].state);
 		vm_set_state(vm, run_states[i].state, run_states[i].reason, false);
+		if (run_states[i].reason == VM_REASON_PANIC)
+			policy_panicked(vm, false);
 		return;
 	}
 }
@@ -445,6 +453,7 @@ static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->loc
 {
 	/* The RESET that was awaited may be lost with the connection: the resync after it looks anew. */
 	vm->hints.restarting = false;
+	vm->hints.restart_reason = VM_REASON_MAX;
 	if (!vm->responsive || vm->pid == 0)
 		return;
 	vm->responsive = false;
@@ -480,6 +489,7 @@ static const ApplyFunc handlers[EVENT_ID_MAX] = {
 	[EVENT_UNRESPONSIVE] = apply_unresponsive,
 	[EVENT_RESPONSIVE] = apply_responsive,
 	[EVENT_SHUTDOWN_TIMEOUT] = apply_shutdown_timeout,
+	[EVENT_RESET_WINDOW] = apply_reset_window,
 };
 
 void vm_apply(Vm *vm, const EventEntry *entry)

@@ -138,6 +138,7 @@ void link_timer_arm(VmLink *link)
 {
 	uint64_t due_usec = earlier(link->shutdown_deadline_usec, link->quit_deadline_usec);
 
+	due_usec = earlier(due_usec, link->reset_window_usec);
 	due_usec = earlier(due_usec, link->query_deadline_usec);
 	due_usec = earlier(due_usec, link->reconnect_usec);
 	due_usec = earlier(due_usec, link->consoles_usec);
@@ -162,6 +163,10 @@ static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 		/* Whether it still holds is seen when it is applied. */
 		link->shutdown_deadline_usec = 0;
 		file_own(link->vm, EVENT_SHUTDOWN_TIMEOUT, NULL);
+	}
+	if (link->reset_window_usec != 0 && now_usec >= link->reset_window_usec) {
+		link->reset_window_usec = 0;
+		file_own(link->vm, EVENT_RESET_WINDOW, NULL);
 	}
 	if (link->quit_deadline_usec != 0 && now_usec >= link->quit_deadline_usec) {
 		link->quit_deadline_usec = 0;

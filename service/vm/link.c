@@ -347,7 +347,7 @@ void vm_link_serve(Vm *vm)
 	VmHandoff *handoff = NULL;
 	ConsoleRequest *consoles = NULL;
 	g_autoptr(GString) send = NULL;
-	uint64_t shutdown_usec = 0, quit_usec = 0;
+	uint64_t shutdown_usec = 0, quit_usec = 0, reset_window_usec = 0;
 	autofd int fd = -1;
 	size_t fd_offset = 0;
 	bool resync = false, any;
@@ -368,6 +368,8 @@ void vm_link_serve(Vm *vm)
 		vm->mail.resync_wanted = false;
 		shutdown_usec = vm->mail.shutdown_deadline_usec;
 		quit_usec = vm->mail.quit_deadline_usec;
+		reset_window_usec = vm->mail.reset_window_usec;
+		vm->mail.reset_window_usec = 0;
 	}
 	leaf_unlock(&vm->mail.mutex);
 	if (!any)
@@ -382,6 +384,8 @@ void vm_link_serve(Vm *vm)
 	if (vm->link) {
 		vm->link->shutdown_deadline_usec = shutdown_usec;
 		vm->link->quit_deadline_usec = quit_usec;
+		if (reset_window_usec != 0)
+			vm->link->reset_window_usec = reset_window_usec;
 		if (resync)
 			link_resync(vm->link);
 		link_timer_arm(vm->link);

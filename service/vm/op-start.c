@@ -412,7 +412,8 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 	uint64_t epoch = vm->epoch + 1;
 	bool spawned, recorded;
 
-	vm_set_state(op->vm, VM_STATE_STARTING, VM_REASON_USER, true);
+	vm_set_state(
+		op->vm, VM_STATE_STARTING, op->args.start.again ? VM_REASON_QEMU_EXIT : VM_REASON_USER, true);
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
@@ -424,6 +425,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 		return false;
 
 	vm->epoch = epoch;
+	vm->started_id = op->entry.id;
 	vm->pid = (uint32_t)launch.handoff->process->pid;
 	vm->accelerator = plan->facts.accelerator;
 	vm->unit = g_strdup(plan->unit);
@@ -457,6 +459,8 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 			vm->config->name, vm_state_to_string(vm->state), vm->pid);
 		return false;
 	}
+	if (!op->args.start.again)
+		policy_forget_restarts(vm);
 	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
 		return false;
 	/* The handshake comes before the first command's answer. */
@@ -467,7 +471,7 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	log_vm_kind(LOG_INFO, LOG_KIND_STARTED, plan.config->name, vm->uuid, "its QEMU runs: process %u%s%s",
 		vm->pid, vm->unit ? " in " : "", vm->unit ? vm->unit : "");
 	if (vm->state == VM_STATE_STARTING)
-		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, VM_REASON_USER, true);
+		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, vm->reason, true);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 typedef union OperationArgs {
 	struct {
 		bool paused;
+		bool again; /* Roost's own: its QEMU has crashed */
 	} start;
 	struct {
 		bool has_timeout;

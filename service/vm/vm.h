@@ -80,22 +80,32 @@ typedef struct VmMail {
 	bool resync_wanted;
 	uint64_t shutdown_deadline_usec; /* monotonic; 0: none */
 	uint64_t quit_deadline_usec;     /* likewise: then QEMU is killed */
+	uint64_t reset_window_usec;      /* likewise: then QEMU is to stop at resets again */
+	uint64_t restart_after;          /* QEMU crashed, and is to be started again unless a Kill came after
+					    this number, the Start's; 0: not wanted */
 } VmMail;
 
 /* What an operation asked of the guest, and what was heard that explains what comes next. All: lock. */
 typedef struct VmHints {
-	bool shutdown_asked;    /* Shutdown is under way */
-	bool reboot_asked;      /* Reboot: a power-off starts the guest again */
-	bool restarting;        /* it powered off and is being reset by us: `cont` follows the RESET */
-	bool force;             /* at the timeout: kill */
-	bool force_killed;      /* the timeout has passed and killed it */
-	bool powered_off;       /* SHUTDOWN came: QEMU is being ended by us */
-	bool powered_off_clean; /* SHUTDOWN came from the host's side (quit, SIGTERM) */
-	VmReason stop_reason;   /* for the next STOP; VM_REASON_MAX: none */
-	VmReason off_reason;    /* for the exit; VM_REASON_MAX: none */
+	bool shutdown_asked; /* Shutdown is under way */
+	bool reboot_asked;   /* Reboot: a power-off starts the guest again */
+	bool restarting; /* it powered off or panicked and is being reset by us: `cont` follows the RESET */
+	VmReason restart_reason; /* why, while restarting and until the RESUME; VM_REASON_MAX: neither */
+	bool preserved;          /* it powered off or reset, and is kept so: QEMU's `shutdown` is no news */
+	bool watchdog_resets;    /* the watchdog has fired: the reset that comes is not the guest's */
+	bool force;              /* at the timeout: kill */
+	bool force_killed;       /* the timeout has passed and killed it */
+	bool powered_off;        /* SHUTDOWN came: QEMU is being ended by us */
+	bool powered_off_clean;  /* SHUTDOWN came from the host's side (quit, SIGTERM) */
+	VmReason stop_reason;    /* for the next STOP; VM_REASON_MAX: none */
+	VmReason off_reason;     /* for the exit; VM_REASON_MAX: none */
 	bool holds_state; /* an operation owns the STOP and RESUME it causes: the view shows the state from
 			     before */
 } VmHints;
+
+#define VM_HINTS_NONE                                                                                        \
+	((VmHints){                                                                                          \
+		.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX, .restart_reason = VM_REASON_MAX})
 
 struct Vm {
 	Ref ref;
@@ -131,9 +141,11 @@ struct Vm {
 	uint64_t unresponsive_since_usec; /* realtime */
 	VmAccelerator accelerator;        /* as run */
 	uint32_t pid;
-	char *unit;       /* of systemd's, that it runs in; NULL: none */
-	uint64_t epoch;   /* number of this QEMU process */
-	uint64_t n_exits; /* exits applied */
+	char *unit;                /* of systemd's, that it runs in; NULL: none */
+	uint64_t epoch;            /* number of this QEMU process */
+	uint64_t started_id;       /* the number of the operation that started it */
+	uint64_t restarts_usec[5]; /* monotonic: when policies started it again; 0: never */
+	uint64_t n_exits;          /* exits applied */
 	VmHints hints;
 	VmLastExit last_exit;
 	bool gone;             /* undefined */
@@ -235,6 +247,28 @@ void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec) REQUIR
 uint64_t vm_shutdown_deadline_usec(Vm *vm) REQUIRES(vm->lock);
 /* The holder: appends a QMP command whose answer nobody waits for. */
 void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock);
+
+/* ---- policies (policy.c): the holder ---- */
+/* The guest has powered off; has reset, and was stopped at it; has panicked, and is stopped (`powered_off`:
+ * by arguments of its own QEMU does not keep one that panicked); QEMU has ended by itself: what the
+ * definition wants is begun. */
+void policy_powered_off(Vm *vm) REQUIRES(vm->lock);
+void policy_reset(Vm *vm) REQUIRES(vm->lock);
+void policy_panicked(Vm *vm, bool powered_off) REQUIRES(vm->lock);
+void policy_qemu_died(Vm *vm) REQUIRES(vm->lock);
+/* The guest is stopped: it is reset and goes on, in the same QEMU. */
+void policy_restart_guest(Vm *vm, VmReason reason) REQUIRES(vm->lock);
+/* QEMU is told to quit, and killed if it does not. */
+void policy_end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock);
+/* Whether QEMU stops at resets. */
+bool policy_stops_resets(Vm *vm) REQUIRES(vm->lock);
+/* QEMU was told not to, for a reset of ours: from now on until the time for it has passed. */
+void policy_open_reset_window(Vm *vm) REQUIRES(vm->lock);
+void policy_close_reset_window(Vm *vm) REQUIRES(vm->lock);
+/* Somebody has started it: what went before does not count any more. */
+void policy_forget_restarts(Vm *vm) REQUIRES(vm->lock);
+/* The bus thread: whether QEMU has crashed and is to be started again. It is asked once. */
+bool vm_take_restart(Vm *vm) ON_BUS_THREAD;
 
 /* ---- Kill (kill.c) ---- */
 /* The bus thread, no lock: wants QEMU gone, for this reason; `before` is a fresh number of the service's

@@ -98,6 +98,7 @@ static bool run_start(Operation *op, GError **error) NO_THREAD_SAFETY_ANALYSIS
 		gate_pass(world_start_gate);
 	operation_retake(op);
 	vm->epoch++;
+	vm->started_id = op->entry.id;
 	vm->pid = (uint32_t)handoff->process->pid;
 	vm->running_config = vm_config_ref(vm->config);
 	vm->dirty = true;

@@ -42,6 +42,7 @@ static const struct {
 	{"netdev_add", "type", {"none", "user", "tap", "bridge"}},
 	{"screendump", "filename"},
 	{"screendump", "format", {"ppm", "png"}},
+	{"set-action", "reboot", {"reset", "shutdown"}},
 	{"set-action", "watchdog", {"reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"}},
 };
 

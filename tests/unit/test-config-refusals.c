@@ -135,6 +135,10 @@ static const struct {
 		"'none'"},
 	{"{'OnWatchdog': <'dump'>}", -EOPNOTSUPP, "OnWatchdog: 'dump' is not supported by this version yet"},
 	{"{" BASE ", 'OnWatchdog': <'pause'>}", -EINVAL, "OnWatchdog: needs Watchdog"},
+	{"{'OnPowerOff': <'dump-destroy'>}", -EINVAL,
+		"OnPowerOff: 'dump-destroy' is not one of 'destroy', 'restart', 'preserve'"},
+	{"{'OnReboot': <''>}", -EINVAL, "OnReboot: '' is not one of 'destroy', 'restart', 'preserve'"},
+	{"{'OnCrash': <true>}", -EINVAL, "OnCrash: has type 'b', needs 's'"},
 	/* Metadata. */
 	{"{'Metadata': <@a{sv} {}>}", -EINVAL, "Metadata: has type 'a{sv}', needs 'a{ss}'"},
 	{"{'Metadata': <{'': 'a'}>}", -EINVAL,

@@ -37,6 +37,8 @@ static const char text[] = "version 7.2.22\n"
 			   "argument blockdev-add.driver=qcow2\n"
 			   "argument blockdev-add.driver=raw\n"
 			   "argument netdev_add.type=user\n"
+			   "argument set-action.reboot=reset\n"
+			   "argument set-action.reboot=shutdown\n"
 			   "argument set-action.watchdog=pause\n"
 			   "argument set-action.watchdog=reset\n"
 			   "command add_client\n"
@@ -191,6 +193,13 @@ static const struct {
 	{"'Watchdog': <'i6300esb'>, 'OnWatchdog': <'inject-nmi'>", NULL, "OnWatchdog: 'inject-nmi'" NOT},
 	{"'Watchdog': <'i6300esb'>", "option action", "OnWatchdog: 'reset'" NOT NO("action")},
 	{"'Panic': <false>", "option action", ""},
+	{"'OnReboot': <'destroy'>", "argument set-action.reboot=shutdown",
+		"OnReboot: 'destroy'" NOT NO("shutdown")},
+	{"'OnReboot': <'preserve'>", "option action", "OnReboot: 'preserve'" NOT NO("action")},
+	{"'OnReboot': <'restart'>", "option action", ""},
+	{"'OnCrash': <'restart'>", "type pvpanic", "OnCrash: 'restart'" NOT NO("pvpanic")},
+	{"'OnCrash': <'restart'>, 'Panic': <true>", "type pvpanic", "Panic:" NOT NO("pvpanic")},
+	{"'OnCrash': <'preserve'>", "type pvpanic", ""},
 };
 
 static void test_complaints(void)

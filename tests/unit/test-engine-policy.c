@@ -1,0 +1,344 @@
+/*
+ * OnPowerOff, OnReboot and OnCrash, word by word: what is said to QEMU when, and what is seen of it; and what
+ * becomes of them when a method comes between. tests/engine/ has the world.
+ */
+#include <signal.h>
+
+#include "util/clock.h"
+#include "world.h"
+
+static World *world;
+static Guest *guest;
+
+static const char *power_off_word, *reboot_word, *crash_word;
+
+static void add_policies(GVariantDict *dict)
+{
+	if (power_off_word)
+		g_variant_dict_insert(dict, "OnPowerOff", "s", power_off_word);
+	if (reboot_word)
+		g_variant_dict_insert(dict, "OnReboot", "s", reboot_word);
+	if (crash_word)
+		g_variant_dict_insert(dict, "OnCrash", "s", crash_word);
+}
+
+static void begin(const char *power_off, const char *reboot, const char *crash) ON_BUS_THREAD
+{
+	power_off_word = power_off;
+	reboot_word = reboot;
+	crash_word = crash;
+	world = world_new(NULL);
+	guest = guest_new(world, "vm", add_policies);
+	guest_boot(guest);
+}
+
+static void end(void) ON_BUS_THREAD
+{
+	world_free(world);
+}
+
+static void power_off(const char *reason)
+{
+	g_autofree char *data = g_strdup_printf("{\"guest\": true, \"reason\": \"%s\"}", reason);
+
+	guest_event(guest, "SHUTDOWN", data);
+	guest_event(guest, "STOP", NULL);
+}
+
+static void panic(void) ON_BUS_THREAD
+{
+	guest_event(guest, "GUEST_PANICKED", "{\"action\": \"pause\"}");
+	WORLD_UNTIL(world, guest_log_has(guest, "GUEST_PANICKED"));
+	guest_event(guest, "STOP", NULL);
+}
+
+/* What QEMU makes of system_reset and cont. Answers that nobody waits for make Roost look at the state. */
+static void reset_and_go_on(void) ON_BUS_THREAD
+{
+	guest_expect(guest, "system_reset");
+	guest_event(guest, "RESET", "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}");
+	guest_expect(guest, "cont");
+	guest_event(guest, "RESUME", NULL);
+}
+
+static void end_by_quit(void) ON_BUS_THREAD
+{
+	guest_expect(guest, "quit");
+	guest_exit(guest, 0);
+	WORLD_UNTIL(world, guest->view->pid == 0);
+}
+
+/* ---- the guest ---- */
+static void test_power_off(void) ON_BUS_THREAD
+{
+	begin("restart", NULL, NULL);
+	power_off("guest-shutdown");
+	reset_and_go_on();
+	guest_expect_log(guest, "running>paused(guest) SHUTDOWN STOP RESET paused>running(guest) RESUME");
+	end();
+	begin("preserve", NULL, NULL);
+	power_off("guest-shutdown");
+	guest_expect_log(guest, "running>paused(guest) SHUTDOWN STOP");
+	guest_expect_silence(guest);
+	end();
+	begin("destroy", NULL, NULL);
+	power_off("guest-shutdown");
+	end_by_quit();
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_GUEST);
+	end();
+}
+
+static void test_reboot(void) ON_BUS_THREAD
+{
+	begin(NULL, "destroy", NULL);
+	power_off("guest-reset");
+	end_by_quit();
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+	end();
+	begin(NULL, "preserve", NULL);
+	power_off("guest-reset");
+	guest_expect_log(guest, "running>paused(guest) SHUTDOWN STOP");
+	guest_expect_silence(guest);
+	end();
+	/* The watchdog's is none of the guest's. */
+	begin(NULL, "destroy", NULL);
+	guest_event(guest, "WATCHDOG", "{\"action\": \"reset\"}");
+	power_off("guest-reset");
+	guest_expect(guest, "set-action");
+	reset_and_go_on();
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_WATCHDOG);
+	/* A while later. */
+	guest_expect(guest, "set-action");
+	power_off("guest-reset");
+	end_by_quit();
+	end();
+}
+
+static void test_panic(void) ON_BUS_THREAD
+{
+	begin(NULL, NULL, "restart");
+	panic();
+	reset_and_go_on();
+	guest_expect_log(
+		guest, "GUEST_PANICKED running>paused(panic) STOP RESET paused>running(panic) RESUME");
+	end();
+	begin(NULL, NULL, "preserve");
+	panic();
+	guest_expect_log(guest, "GUEST_PANICKED running>paused(panic) STOP");
+	guest_expect_silence(guest);
+	end();
+	begin(NULL, NULL, "destroy");
+	panic();
+	end_by_quit();
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_PANIC);
+	end();
+}
+
+static void test_bound(void) ON_BUS_THREAD
+{
+	begin("restart", NULL, "restart");
+	for (unsigned i = 0; i < 5; i++) {
+		if (i % 2 == 0)
+			power_off("guest-shutdown");
+		else
+			panic();
+		reset_and_go_on();
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING && guest_log_has(guest, "RESUME"));
+		g_string_truncate(guest->log, 0);
+	}
+	panic();
+	end_by_quit();
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_PANIC);
+	end();
+}
+
+/* ---- with methods between ---- */
+/* Whoever has asked for the power-off gets it. */
+static void test_shutdown_asked(void) ON_BUS_THREAD
+{
+	for (unsigned i = 0; i < 2; i++) {
+		Call *call;
+
+		begin("restart", NULL, "restart");
+		call = world_call_with(guest, &operation_shutdown, (OperationArgs){0});
+		guest_return(guest, guest_expect(guest, "system_powerdown"), "{}");
+		world_expect_ok(world, call);
+		if (i == 0)
+			power_off("guest-shutdown");
+		else
+			panic();
+		end_by_quit();
+		g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+		g_assert_cmpint(guest->view->reason, ==, i == 0 ? VM_REASON_USER : VM_REASON_PANIC);
+		end();
+	}
+}
+
+/* A VM that is being started again, and is paused, stays so. */
+static void test_pause(void) ON_BUS_THREAD
+{
+	Call *call;
+	uint64_t id;
+
+	begin("restart", NULL, NULL);
+	power_off("guest-shutdown");
+	guest_expect(guest, "system_reset");
+	call = world_call(guest, &operation_pause);
+	world_expect_ok(world, call);
+	guest_event(guest, "RESET", "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}");
+	WORLD_UNTIL(world, guest_log_has(guest, "RESET"));
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_PAUSED);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_USER);
+	guest_expect_silence(guest);
+	/* It was told to go on already, and has not. */
+	call = world_call(guest, &operation_resume);
+	id = guest_expect(guest, "cont");
+	guest_event(guest, "RESUME", NULL);
+	guest_return(guest, id, "{}");
+	world_expect_ok(world, call);
+	power_off("guest-shutdown");
+	guest_expect(guest, "system_reset");
+	guest_event(guest, "RESET", "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}");
+	guest_expect(guest, "cont");
+	call = world_call(guest, &operation_pause);
+	id = guest_expect(guest, "stop");
+	guest_event(guest, "RESUME", NULL);
+	guest_event(guest, "STOP", NULL);
+	guest_return(guest, id, "{}");
+	world_expect_ok(world, call);
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_PAUSED);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_USER);
+	end();
+}
+
+/* Reset is no reboot, and QEMU is told so before it and after. */
+static void test_reset(void) ON_BUS_THREAD
+{
+	Call *call;
+	uint64_t id;
+
+	begin(NULL, "destroy", NULL);
+	call = world_call(guest, &operation_reset);
+	guest_return(guest, guest_expect(guest, "set-action"), "{}");
+	id = guest_expect(guest, "system_reset");
+	guest_event(guest, "RESET", "{\"guest\": false, \"reason\": \"host-qmp-system-reset\"}");
+	guest_return(guest, id, "{}");
+	world_expect_ok(world, call);
+	guest_event(guest, "RESET", "{\"guest\": true, \"reason\": \"guest-reset\"}");
+	guest_expect(guest, "set-action");
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_RUNNING);
+	end();
+}
+
+/* Kill while it is being started again. */
+static void test_kill_amid(void) ON_BUS_THREAD
+{
+	begin(NULL, NULL, "restart");
+	panic();
+	guest_expect(guest, "system_reset");
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
+	WORLD_UNTIL(world, guest->view->pid == 0);
+	g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_KILLED);
+	g_assert_false(vm_take_restart(guest->vm));
+	end();
+}
+
+/* ---- QEMU ---- */
+static void boot_again(void) ON_BUS_THREAD
+{
+	Call *call = guest_start(guest);
+	uint64_t id;
+
+	guest_accept(guest);
+	guest_handshake(guest);
+	id = guest_expect(guest, "cont");
+	guest_event(guest, "RESUME", NULL);
+	guest_return(guest, id, "{}");
+	world_expect_ok(world, call);
+	WORLD_UNTIL(world, guest_is_at_rest(guest));
+}
+
+static void test_crash(void) ON_BUS_THREAD
+{
+	begin(NULL, NULL, "restart");
+	for (unsigned i = 0; i < 5; i++) {
+		guest_die(guest, SIGSEGV);
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+		g_assert_cmpint(guest->view->last_exit.signal, ==, SIGSEGV);
+		/* Asked once. */
+		g_assert_true(vm_take_restart(guest->vm));
+		g_assert_false(vm_take_restart(guest->vm));
+		boot_again();
+	}
+	guest_die(guest, SIGSEGV);
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+	g_assert_false(vm_take_restart(guest->vm));
+	end();
+	begin(NULL, NULL, "destroy");
+	guest_exit(guest, 1);
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+	g_assert_false(vm_take_restart(guest->vm));
+	end();
+}
+
+/* In each order of a crash and a Kill, once the Kill is accepted nothing is started. */
+static void test_crash_and_kill(void) ON_BUS_THREAD
+{
+	/* After the crash was seen. */
+	begin(NULL, NULL, "restart");
+	guest_die(guest, SIGSEGV);
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
+	g_assert_false(vm_take_restart(guest->vm));
+	/* An old Kill is no reason. */
+	boot_again();
+	guest_die(guest, SIGSEGV);
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+	g_assert_true(vm_take_restart(guest->vm));
+	end();
+	/* Before. */
+	begin(NULL, NULL, "restart");
+	guest_die(guest, SIGSEGV);
+	vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
+	WORLD_UNTIL(world, guest->view->pid == 0);
+	g_assert_false(vm_take_restart(guest->vm));
+	end();
+}
+
+/* Not one that is to be off. */
+static void test_crash_amid_shutdown(void) ON_BUS_THREAD
+{
+	Call *call;
+
+	begin(NULL, NULL, "restart");
+	call = world_call_with(guest, &operation_shutdown, (OperationArgs){0});
+	guest_return(guest, guest_expect(guest, "system_powerdown"), "{}");
+	world_expect_ok(world, call);
+	guest_die(guest, SIGSEGV);
+	WORLD_UNTIL(world, guest->view->state == VM_STATE_CRASHED);
+	g_assert_false(vm_take_restart(guest->vm));
+	end();
+}
+
+int main(int argc, char *argv[])
+{
+	g_test_init(&argc, &argv, NULL);
+	thread_adopt_role(&role_bus);
+	g_test_add_func("/engine-policy/power-off", test_power_off);
+	g_test_add_func("/engine-policy/reboot", test_reboot);
+	g_test_add_func("/engine-policy/panic", test_panic);
+	g_test_add_func("/engine-policy/bound", test_bound);
+	g_test_add_func("/engine-policy/shutdown-asked", test_shutdown_asked);
+	g_test_add_func("/engine-policy/pause", test_pause);
+	g_test_add_func("/engine-policy/reset", test_reset);
+	g_test_add_func("/engine-policy/kill-amid", test_kill_amid);
+	g_test_add_func("/engine-policy/crash", test_crash);
+	g_test_add_func("/engine-policy/crash-and-kill", test_crash_and_kill);
+	g_test_add_func("/engine-policy/crash-amid-shutdown", test_crash_amid_shutdown);
+	return g_test_run();
+}
