@@ -103,6 +103,7 @@ void restart_look_at(BusVm *bv)
 
 static void look_for_restart(Vm *vm, void *user)
 {
+	assert_bus_thread(__func__);
 	restart_look_at(bus_vm_of(vm));
 }
 

@@ -327,6 +327,12 @@ static void add_reboot_action(Builder *b)
 		builder_add_option(b, "-action", NULL, "reboot", "shutdown", NULL);
 }
 
+const char *qemu_watchdog_action(VmWatchdogAction action)
+{
+	return vm_watchdog_action_to_string(
+		action == VM_WATCHDOG_ACTION_DUMP ? VM_WATCHDOG_ACTION_PAUSE : action);
+}
+
 static void add_watchdog(Builder *b)
 {
 	g_auto(PciAddress) pci = {0};
@@ -335,7 +341,7 @@ static void add_watchdog(Builder *b)
 	if (watchdog == VM_WATCHDOG_NONE)
 		return;
 	builder_add_option(
-		b, "-action", NULL, "watchdog", vm_watchdog_action_to_string(b->config->on_watchdog), NULL);
+		b, "-action", NULL, "watchdog", qemu_watchdog_action(b->config->on_watchdog), NULL);
 	if (watchdog == VM_WATCHDOG_I6300ESB)
 		pci = builder_take_pci(b, PCI_KIND_WATCHDOG);
 	builder_add_option(b, "-device", vm_watchdog_to_string(watchdog), "id", "watchdog", "bus", pci.bus,

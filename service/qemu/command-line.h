@@ -43,6 +43,8 @@ char **qemu_command_line_build(const QemuCommandLine *spec);
 
 /* Any thread: the CPU model of a VM under `accelerator` (KVM or TCG), for -cpu. */
 const char *qemu_cpu_model(VmAccelerator accelerator);
+/* QEMU's word: what Roost does itself begins with a pause. */
+const char *qemu_watchdog_action(VmWatchdogAction action);
 
 /* Any thread: the files of a firmware on the host: its code, and what a VM's variables start from. NULL: it
  * is QEMU's own, and has no variables. */

@@ -46,6 +46,7 @@ static Needs watchdog_action_needs[VM_WATCHDOG_ACTION_MAX] = {
 	[VM_WATCHDOG_ACTION_PAUSE] = ACTION("pause"),
 	[VM_WATCHDOG_ACTION_INJECT_NMI] = ACTION("inject-nmi"),
 	[VM_WATCHDOG_ACTION_NONE] = ACTION("none"),
+	[VM_WATCHDOG_ACTION_DUMP] = ACTION("pause"),
 };
 
 static Needs reboot_needs = {

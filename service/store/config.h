@@ -72,10 +72,18 @@ typedef enum VmWatchdogAction {
 	VM_WATCHDOG_ACTION_PAUSE,
 	VM_WATCHDOG_ACTION_INJECT_NMI,
 	VM_WATCHDOG_ACTION_NONE,
+	VM_WATCHDOG_ACTION_DUMP,
 	VM_WATCHDOG_ACTION_MAX
 } VmWatchdogAction;
 /* What becomes of a VM whose guest powered off, reset or crashed. */
-typedef enum VmPolicy { VM_POLICY_DESTROY, VM_POLICY_RESTART, VM_POLICY_PRESERVE, VM_POLICY_MAX } VmPolicy;
+typedef enum VmPolicy {
+	VM_POLICY_DESTROY,
+	VM_POLICY_RESTART,
+	VM_POLICY_PRESERVE,
+	VM_POLICY_DUMP_DESTROY, /* OnCrash alone, and the next */
+	VM_POLICY_DUMP_RESTART,
+	VM_POLICY_MAX
+} VmPolicy;
 typedef enum NicType { NIC_TYPE_USER, NIC_TYPE_NONE, NIC_TYPE_MAX } NicType;
 typedef enum NicModel { NIC_MODEL_VIRTIO, NIC_MODEL_E1000E, NIC_MODEL_MAX } NicModel;
 typedef enum DiskFormat { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2, DISK_FORMAT_MAX } DiskFormat;

@@ -104,6 +104,15 @@ void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec)
 	vm_list(vm);
 }
 
+void vm_set_alarm(Vm *vm, VmAlarm alarm, uint64_t usec)
+{
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.alarms_usec[alarm] = clock_monotonic_usec() + engine_scaled_usec(vm->engine, usec);
+	vm->mail.listed_for_io = true;
+	leaf_unlock(&vm->mail.mutex);
+	vm_list(vm);
+}
+
 uint64_t vm_shutdown_deadline_usec(Vm *vm)
 {
 	uint64_t deadline_usec;
@@ -125,16 +134,12 @@ static VmReason take_stop_reason(Vm *vm, VmReason otherwise) REQUIRES(vm->lock)
 
 static void apply_stop(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	VmReason reason;
-
 	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted, or kept so. */
 	if (vm->hints.powered_off || vm->hints.restarting || vm->hints.preserved ||
 		!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
 		return;
-	reason = take_stop_reason(vm, VM_REASON_USER);
-	vm_set_state(vm, VM_STATE_PAUSED, reason, false);
-	if (reason == VM_REASON_PANIC)
-		policy_panicked(vm, false);
+	vm_set_state(vm, VM_STATE_PAUSED, take_stop_reason(vm, VM_REASON_USER), false);
+	policy_stopped(vm);
 }
 
 static void apply_resume(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -270,6 +275,18 @@ static void apply_reset_window(Vm *vm, const EventEntry *entry) REQUIRES(vm->loc
 	policy_close_reset_window(vm);
 }
 
+static void apply_dump_completed(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	g_autofree char *words = qmp_data_get(entry->data, entry->data_size, "error");
+
+	dump_completed(vm, !data_is(entry, "result.status", "completed"), words);
+}
+
+static void apply_dump_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	dump_timed_out(vm);
+}
+
 /* `kill_reason`: VM_REASON_MAX if it was not killed. */
 static VmState state_after_exit(Vm *vm, VmReason kill_reason, VmReason *ret_reason) REQUIRES(vm->lock)
 {
@@ -303,7 +320,8 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	vm->dirty = true;
 	/* Whoever sets them holds the VM lock: none can be set for this process from here on. */
 	leaf_lock(&vm->mail.mutex);
-	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = vm->mail.reset_window_usec = 0;
+	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = 0;
+	memset(vm->mail.alarms_usec, 0, sizeof vm->mail.alarms_usec);
 	leaf_unlock(&vm->mail.mutex);
 }
 
@@ -442,8 +460,7 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 			return;
 		stage_resync_event(vm, run_states[i].state);
 		vm_set_state(vm, run_states[i].state, run_states[i].reason, false);
-		if (run_states[i].reason == VM_REASON_PANIC)
-			policy_panicked(vm, false);
+		policy_stopped(vm);
 		return;
 	}
 }
@@ -490,6 +507,8 @@ static const ApplyFunc handlers[EVENT_ID_MAX] = {
 	[EVENT_RESPONSIVE] = apply_responsive,
 	[EVENT_SHUTDOWN_TIMEOUT] = apply_shutdown_timeout,
 	[EVENT_RESET_WINDOW] = apply_reset_window,
+	[EVENT_DUMP_COMPLETED] = apply_dump_completed,
+	[EVENT_DUMP_TIMEOUT] = apply_dump_timeout,
 };
 
 void vm_apply(Vm *vm, const EventEntry *entry)

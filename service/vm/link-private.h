@@ -43,7 +43,8 @@ struct VmLink {
 	uint64_t last_resync_usec;
 	uint64_t reconnect_usec; /* when to try again; 0: connected */
 	bool fresh;              /* started by us a moment ago: nothing to be found out */
-	uint64_t shutdown_deadline_usec, quit_deadline_usec, reset_window_usec; /* copies of the mail's */
+	uint64_t shutdown_deadline_usec, quit_deadline_usec; /* copies of the mail's */
+	uint64_t alarms_usec[VM_ALARM_MAX];                  /* 0: not set */
 };
 
 /* link-timer.c */

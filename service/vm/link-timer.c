@@ -138,7 +138,8 @@ void link_timer_arm(VmLink *link)
 {
 	uint64_t due_usec = earlier(link->shutdown_deadline_usec, link->quit_deadline_usec);
 
-	due_usec = earlier(due_usec, link->reset_window_usec);
+	for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+		due_usec = earlier(due_usec, link->alarms_usec[i]);
 	due_usec = earlier(due_usec, link->query_deadline_usec);
 	due_usec = earlier(due_usec, link->reconnect_usec);
 	due_usec = earlier(due_usec, link->consoles_usec);
@@ -157,6 +158,11 @@ void link_timer_arm(VmLink *link)
 	sd_event_source_set_enabled(link->timer, SD_EVENT_ONESHOT);
 }
 
+static const EventId alarm_events[VM_ALARM_MAX] = {
+	[VM_ALARM_RESET_WINDOW] = EVENT_RESET_WINDOW,
+	[VM_ALARM_DUMP] = EVENT_DUMP_TIMEOUT,
+};
+
 static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 {
 	if (link->shutdown_deadline_usec != 0 && now_usec >= link->shutdown_deadline_usec) {
@@ -164,10 +170,11 @@ static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 		link->shutdown_deadline_usec = 0;
 		file_own(link->vm, EVENT_SHUTDOWN_TIMEOUT, NULL);
 	}
-	if (link->reset_window_usec != 0 && now_usec >= link->reset_window_usec) {
-		link->reset_window_usec = 0;
-		file_own(link->vm, EVENT_RESET_WINDOW, NULL);
-	}
+	for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+		if (link->alarms_usec[i] != 0 && now_usec >= link->alarms_usec[i]) {
+			link->alarms_usec[i] = 0;
+			file_own(link->vm, alarm_events[i], NULL);
+		}
 	if (link->quit_deadline_usec != 0 && now_usec >= link->quit_deadline_usec) {
 		link->quit_deadline_usec = 0;
 		vm_end_process(link->vm);

@@ -347,7 +347,8 @@ void vm_link_serve(Vm *vm)
 	VmHandoff *handoff = NULL;
 	ConsoleRequest *consoles = NULL;
 	g_autoptr(GString) send = NULL;
-	uint64_t shutdown_usec = 0, quit_usec = 0, reset_window_usec = 0;
+	uint64_t shutdown_usec = 0, quit_usec = 0;
+	uint64_t alarms_usec[VM_ALARM_MAX] = {0};
 	autofd int fd = -1;
 	size_t fd_offset = 0;
 	bool resync = false, any;
@@ -368,8 +369,8 @@ void vm_link_serve(Vm *vm)
 		vm->mail.resync_wanted = false;
 		shutdown_usec = vm->mail.shutdown_deadline_usec;
 		quit_usec = vm->mail.quit_deadline_usec;
-		reset_window_usec = vm->mail.reset_window_usec;
-		vm->mail.reset_window_usec = 0;
+		memcpy(alarms_usec, vm->mail.alarms_usec, sizeof alarms_usec);
+		memset(vm->mail.alarms_usec, 0, sizeof vm->mail.alarms_usec);
 	}
 	leaf_unlock(&vm->mail.mutex);
 	if (!any)
@@ -384,8 +385,9 @@ void vm_link_serve(Vm *vm)
 	if (vm->link) {
 		vm->link->shutdown_deadline_usec = shutdown_usec;
 		vm->link->quit_deadline_usec = quit_usec;
-		if (reset_window_usec != 0)
-			vm->link->reset_window_usec = reset_window_usec;
+		for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+			if (alarms_usec[i] != 0)
+				vm->link->alarms_usec[i] = alarms_usec[i];
 		if (resync)
 			link_resync(vm->link);
 		link_timer_arm(vm->link);

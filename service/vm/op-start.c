@@ -460,7 +460,7 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		return false;
 	}
 	if (!op->args.start.again)
-		policy_forget_restarts(vm);
+		policy_forget_restarts(op->vm);
 	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
 		return false;
 	/* The handshake comes before the first command's answer. */

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "qemu/command-line.h"
 #include "util/log.h"
 #include "vm/files.h"
 #include "vm/operation.h"
@@ -31,7 +32,7 @@ static bool watchdog_wanted(const VmConfig *running, const VmConfig *changed)
 
 static GVariant *watchdog_arguments(const VmConfig *config)
 {
-	return g_variant_new_parsed("{'action': <%s>}", vm_watchdog_action_to_string(config->on_watchdog));
+	return g_variant_new_parsed("{'action': <%s>}", qemu_watchdog_action(config->on_watchdog));
 }
 
 static VmConfig *watchdog_applied(const VmConfig *running, const VmConfig *changed)

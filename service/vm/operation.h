@@ -174,6 +174,10 @@ void operation_retake(Operation *op) ACQUIRES(op->vm->lock);
 /* From here on it can't be cancelled. False: it was cancelled before: *error is set. */
 bool operation_commit(Operation *op, GError **error);
 
+/* A worker, for internal work, no lock held: runs it to its end, as an operation that nobody has called for
+ * and that is in no lane. */
+bool operation_run_own(const OperationType *type, Vm *vm, GError **error) ON_WORKER;
+
 /* Registers a step to be undone if run() fails. The VM lock is held when it is called. */
 void operation_push_undo(Operation *op, UndoFunc func);
 

@@ -26,12 +26,7 @@ bool policy_stops_resets(Vm *vm)
 
 void policy_open_reset_window(Vm *vm)
 {
-	leaf_lock(&vm->mail.mutex);
-	vm->mail.reset_window_usec =
-		clock_monotonic_usec() + engine_scaled_usec(vm->engine, RESET_WINDOW_USEC);
-	vm->mail.listed_for_io = true;
-	leaf_unlock(&vm->mail.mutex);
-	vm_list(vm);
+	vm_set_alarm(vm, VM_ALARM_RESET_WINDOW, RESET_WINDOW_USEC);
 }
 
 void policy_close_reset_window(Vm *vm)
@@ -110,19 +105,30 @@ static void tell(Vm *vm, const Incident *incident, const char *consequence) REQU
 		incident->key, vm_policy_to_string(incident->policy));
 }
 
+/* As it is. */
+static void stay(Vm *vm, VmReason reason) REQUIRES(vm->lock)
+{
+	vm->hints.powered_off = false;
+	vm->hints.preserved = true;
+	vm_set_state(vm, VM_STATE_PAUSED, reason, false);
+}
+
 static void carry_out(Vm *vm, const Incident *incident) REQUIRES(vm->lock)
 {
 	/* Who has asked it to power off does not want it back. */
 	if (incident->policy == VM_POLICY_RESTART && !vm->hints.shutdown_asked && may_restart(vm, incident)) {
 		tell(vm, incident, "it is started again");
 		policy_restart_guest(vm, incident->reason);
+	} else if (incident->policy == VM_POLICY_DUMP_RESTART || incident->policy == VM_POLICY_DUMP_DESTROY) {
+		stay(vm, incident->reason);
+		dump_want(vm,
+			incident->policy == VM_POLICY_DUMP_RESTART ? VM_POLICY_RESTART : VM_POLICY_DESTROY,
+			incident->what);
 	} else if (incident->policy == VM_POLICY_PRESERVE) {
 		tell(vm, incident, "it is kept as it is");
-		vm->hints.powered_off = false;
-		vm->hints.preserved = true;
 		vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
 		vm_set_deadlines(vm, 0, 0);
-		vm_set_state(vm, VM_STATE_PAUSED, incident->reason, false);
+		stay(vm, incident->reason);
 	} else {
 		tell(vm, incident, "its QEMU is ended");
 		policy_end_qemu(vm, incident->reason);
@@ -157,14 +163,48 @@ void policy_panicked(Vm *vm, bool powered_off)
 				      VM_REASON_PANIC});
 }
 
+/* QEMU has paused it; then it goes on. */
+static void policy_watchdog(Vm *vm) REQUIRES(vm->lock)
+{
+	const Incident incident = {
+		"its watchdog has fired", "OnWatchdog", VM_POLICY_PRESERVE, VM_REASON_WATCHDOG};
+
+	if (may_restart(vm, &incident))
+		dump_want(vm, VM_POLICY_PRESERVE, incident.what);
+	else
+		policy_after_dump(vm, VM_POLICY_PRESERVE);
+}
+
+void policy_stopped(Vm *vm)
+{
+	if (vm->reason == VM_REASON_PANIC)
+		policy_panicked(vm, false);
+	else if (vm->reason == VM_REASON_WATCHDOG && vm->running_config &&
+		 vm->running_config->on_watchdog == VM_WATCHDOG_ACTION_DUMP)
+		policy_watchdog(vm);
+}
+
+void policy_after_dump(Vm *vm, VmPolicy then)
+{
+	/* Somebody else has done something about it. */
+	if (vm->state != VM_STATE_PAUSED)
+		return;
+	if (then == VM_POLICY_PRESERVE) {
+		vm->hints.restart_reason = VM_REASON_WATCHDOG;
+		vm_send(vm, "cont", NULL);
+		return;
+	}
+	carry_out(vm, &(Incident){"its guest has panicked", "OnCrash", then, VM_REASON_PANIC});
+}
+
 void policy_qemu_died(Vm *vm)
 {
 	const Incident incident = {
 		"its QEMU has crashed", "OnCrash", vm->config->on_crash, VM_REASON_QEMU_EXIT};
+	bool restarts = incident.policy == VM_POLICY_RESTART || incident.policy == VM_POLICY_DUMP_RESTART;
 
-	if (incident.policy != VM_POLICY_RESTART || !vm->persistent || vm->gone || vm->hints.shutdown_asked)
+	if (!restarts || !vm->persistent || vm->gone || vm->hints.shutdown_asked)
 		return;
-	/* Before the look at Kill: its number is compared once more by whoever starts it. */
 	if (!may_restart(vm, &incident))
 		return;
 	tell(vm, &incident, "it is started again");

@@ -27,6 +27,7 @@ typedef enum VmLane { VM_LANE_QMP, VM_LANE_AGENT, VM_LANE_MAX } VmLane;
 /* Internal work (Lane.wanted). */
 #define VM_WANT_CLEANUP                                                                                      \
 	(1U << 0) /* remove the run-time files of a QEMU that has exited, and with it a transient VM */
+#define VM_WANT_DUMP (1U << 1) /* the next step of a dump */
 
 typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, consoles (link.h) */
 typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
@@ -56,6 +57,22 @@ typedef struct Waiter {
 	bool is_killed;
 } Waiter;
 
+/* A time that the event thread is to tell of, by an event of its own. */
+typedef enum VmAlarm {
+	VM_ALARM_RESET_WINDOW, /* QEMU is to stop at resets again */
+	VM_ALARM_DUMP,         /* a dump should be done by now */
+	VM_ALARM_MAX
+} VmAlarm;
+
+/* Of the guest's memory (dump.c). */
+typedef enum VmDump {
+	VM_DUMP_NONE,
+	VM_DUMP_WANTED,  /* internal work begins it */
+	VM_DUMP_RUNNING, /* QEMU writes */
+	VM_DUMP_DONE,    /* internal work puts it away, and the policy goes on */
+	VM_DUMP_FAILED   /* likewise */
+} VmDump;
+
 typedef struct VmMail {
 	Leaf mutex;
 	EventSet events;
@@ -78,11 +95,11 @@ typedef struct VmMail {
 	ConsoleRequest *consoles; /* owned list */
 	unsigned n_console_readers;
 	bool resync_wanted;
-	uint64_t shutdown_deadline_usec; /* monotonic; 0: none */
-	uint64_t quit_deadline_usec;     /* likewise: then QEMU is killed */
-	uint64_t reset_window_usec;      /* likewise: then QEMU is to stop at resets again */
-	uint64_t restart_after;          /* QEMU crashed, and is to be started again unless a Kill came after
-					    this number, the Start's; 0: not wanted */
+	uint64_t shutdown_deadline_usec;    /* monotonic; 0: none */
+	uint64_t quit_deadline_usec;        /* likewise: then QEMU is killed */
+	uint64_t alarms_usec[VM_ALARM_MAX]; /* likewise: set, and not seen by the event thread yet */
+	uint64_t restart_after; /* QEMU crashed, and is to be started again unless a Kill came after
+				   this number, the Start's; 0: not wanted */
 } VmMail;
 
 /* What an operation asked of the guest, and what was heard that explains what comes next. All: lock. */
@@ -97,8 +114,10 @@ typedef struct VmHints {
 	bool force_killed;       /* the timeout has passed and killed it */
 	bool powered_off;        /* SHUTDOWN came: QEMU is being ended by us */
 	bool powered_off_clean;  /* SHUTDOWN came from the host's side (quit, SIGTERM) */
-	VmReason stop_reason;    /* for the next STOP; VM_REASON_MAX: none */
-	VmReason off_reason;     /* for the exit; VM_REASON_MAX: none */
+	VmDump dump;
+	VmPolicy dump_then;   /* what comes after it; PRESERVE: the guest goes on */
+	VmReason stop_reason; /* for the next STOP; VM_REASON_MAX: none */
+	VmReason off_reason;  /* for the exit; VM_REASON_MAX: none */
 	bool holds_state; /* an operation owns the STOP and RESUME it causes: the view shows the state from
 			     before */
 } VmHints;
@@ -243,6 +262,8 @@ VmView *vm_make_view(Vm *vm) REQUIRES(vm->lock);
 /* The holder: sets the times (monotonic; 0: none) at which a Shutdown has failed, and at which a QEMU that
  * was told to quit is killed. */
 void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec) REQUIRES(vm->lock);
+/* The holder: an event tells of it after this long (scaled). */
+void vm_set_alarm(Vm *vm, VmAlarm alarm, uint64_t usec) REQUIRES(vm->lock);
 /* The holder: the former of the two. */
 uint64_t vm_shutdown_deadline_usec(Vm *vm) REQUIRES(vm->lock);
 /* The holder: appends a QMP command whose answer nobody waits for. */
@@ -256,12 +277,16 @@ void policy_powered_off(Vm *vm) REQUIRES(vm->lock);
 void policy_reset(Vm *vm) REQUIRES(vm->lock);
 void policy_panicked(Vm *vm, bool powered_off) REQUIRES(vm->lock);
 void policy_qemu_died(Vm *vm) REQUIRES(vm->lock);
+/* It has stopped, for the VM's reason. */
+void policy_stopped(Vm *vm) REQUIRES(vm->lock);
 /* The guest is stopped: it is reset and goes on, in the same QEMU. */
 void policy_restart_guest(Vm *vm, VmReason reason) REQUIRES(vm->lock);
 /* QEMU is told to quit, and killed if it does not. */
 void policy_end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock);
 /* Whether QEMU stops at resets. */
 bool policy_stops_resets(Vm *vm) REQUIRES(vm->lock);
+/* An internal operation has dumped the guest's memory, or could not: what comes then. */
+void policy_after_dump(Vm *vm, VmPolicy then) REQUIRES(vm->lock);
 /* QEMU was told not to, for a reset of ours: from now on until the time for it has passed. */
 void policy_open_reset_window(Vm *vm) REQUIRES(vm->lock);
 void policy_close_reset_window(Vm *vm) REQUIRES(vm->lock);
@@ -269,6 +294,15 @@ void policy_close_reset_window(Vm *vm) REQUIRES(vm->lock);
 void policy_forget_restarts(Vm *vm) REQUIRES(vm->lock);
 /* The bus thread: whether QEMU has crashed and is to be started again. It is asked once. */
 bool vm_take_restart(Vm *vm) ON_BUS_THREAD;
+
+/* ---- dumps (dump.c) ---- */
+/* The holder: the guest is stopped, and its memory is to be dumped; policy_after_dump() follows. */
+void dump_want(Vm *vm, VmPolicy then, const char *why) REQUIRES(vm->lock);
+/* The holder: QEMU says that it is done; the time for it is over. */
+void dump_completed(Vm *vm, bool failed, const char *words) REQUIRES(vm->lock);
+void dump_timed_out(Vm *vm) REQUIRES(vm->lock);
+/* A worker, internal work: the next step. */
+void dump_run(Vm *vm) ON_WORKER;
 
 /* ---- Kill (kill.c) ---- */
 /* The bus thread, no lock: wants QEMU gone, for this reason; `before` is a fresh number of the service's

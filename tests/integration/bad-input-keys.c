@@ -24,7 +24,6 @@ static const struct {
 	{NULL, "OnHostSleep", "'pause'"},
 	{NULL, "Display", "'spice'"},
 	{NULL, "Display", "'dbus'"},
-	{NULL, "OnWatchdog", "'dump'"},
 	{"NICs", "Bridge", "'br0'"},
 	{"NICs", "Type", "'bridge'"},
 	{"NICs", "Type", "'tap'"},

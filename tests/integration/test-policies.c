@@ -3,8 +3,10 @@
  * or panic at once, so one that is started again does the same again.
  */
 #include <gio/gunixsocketaddress.h>
+#include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 
@@ -243,6 +245,112 @@ static void test_qemu_dies(void)
 	g_assert_cmpuint(client_count(c, mark, client_mark(c), vm, "StateChanged", "(*'starting'*"), ==, 0);
 }
 
+/* ---- dumps ---- */
+/* How many whole ones; each must be one of ELF, and for us alone. */
+static guint n_dumps(Fixture *f)
+{
+	g_autofree char *folder = g_build_filename(f->dir, "state/dumps", NULL);
+	g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+	const char *name;
+	guint n = 0;
+
+	while (dir && (name = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(folder, name, NULL), *content = NULL;
+		GStatBuf st;
+		gsize size;
+
+		g_assert_true(g_str_has_suffix(name, ".elf"));
+		g_assert_true(g_file_get_contents(path, &content, &size, NULL));
+		g_assert_cmpint(memcmp(content, "\177ELF", 4), ==, 0);
+		g_assert_cmpuint(size, >=, 64 << 20);
+		g_assert_cmpint(g_stat(path, &st), ==, 0);
+		g_assert_cmpuint(st.st_mode & 07777, ==, 0600);
+		n++;
+	}
+	return n;
+}
+
+static void test_dump_destroy(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *vm = NULL;
+	gsize mark;
+
+	if (!f)
+		return;
+	vm = fixture_define_boot(f, "web", panics, sizeof panics, "'OnCrash': <'dump-destroy'>");
+	mark = client_mark(f->client);
+	fixture_start_vm(f, vm);
+	mark = client_await(f->client, mark, vm, "Event", "(*'DUMP_COMPLETED', *'completed'*");
+	client_await(f->client, mark, vm, "Event", "(*'EXIT', *");
+	client_assert_property(f->client, vm, "State", "'off'");
+	client_assert_property(f->client, vm, "StateReason", "'panic'");
+	g_assert_cmpuint(n_dumps(f), ==, 1);
+	client_do(f->client, vm, VM, "Undefine", g_variant_new_parsed("({'Storage': <true>},)"));
+	g_assert_cmpuint(n_dumps(f), ==, 0);
+}
+
+static void test_dump_restart(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *vm = NULL;
+	gsize mark;
+
+	if (!f)
+		return;
+	vm = fixture_define_boot(f, "web", panics, sizeof panics, "'OnCrash': <'dump-restart'>");
+	mark = client_mark(f->client);
+	fixture_start_vm(f, vm);
+	client_await(f->client, mark, vm, "Event", "(*'EXIT', *");
+	client_assert_property(f->client, vm, "State", "'off'");
+	g_assert_cmpuint(count_events(f, mark, vm, "(*'DUMP_COMPLETED', *'completed'*"), ==, 6);
+	g_assert_cmpuint(count_events(f, mark, vm, "(*'RESET', *'host-qmp-system-reset'*"), ==, 5);
+	g_assert_cmpuint(n_dumps(f), ==, 3);
+	/* They are not the VM's own. */
+	client_do(f->client, vm, VM, "Undefine", fixture_no_options());
+	g_assert_cmpuint(n_dumps(f), ==, 3);
+}
+
+static void test_dump_watchdog(void)
+{
+	g_autoptr(Fixture) f = real();
+	g_autofree char *vm = NULL;
+	gsize mark;
+
+	if (!f)
+		return;
+	vm = fixture_define_boot(
+		f, "web", fires, sizeof fires, "'Watchdog': <'ib700'>, 'OnWatchdog': <'dump'>");
+	mark = client_mark(f->client);
+	fixture_start_vm(f, vm);
+	mark = client_await(f->client, mark, vm, "Event", "(*'WATCHDOG', *'pause'*");
+	mark = client_await(f->client, mark, vm, "Event", "(*'DUMP_COMPLETED', *'completed'*");
+	client_await(f->client, mark, vm, "StateChanged", "('paused', 'running', 'watchdog')");
+	g_assert_cmpuint(n_dumps(f), ==, 1);
+	client_do(f->client, vm, VM, "Update", g_variant_new_parsed("({'OnWatchdog': <'none'>}, @a{sv} {})"));
+	client_assert_property(f->client, vm, "PendingChanges", "@as []");
+	client_do(f->client, vm, VM, "Kill", NULL);
+}
+
+/* QEMU, as an unprivileged user, can open none of it. */
+static void test_dump_as_user(void)
+{
+	FixtureOptions options = {.real_qemu = true, .deadline_scale = 3, .qemu_user = "nobody"};
+	g_autoptr(Fixture) f = NULL;
+	g_autofree char *vm = NULL;
+
+	if (!g_file_test(g_getenv("QEMU"), G_FILE_TEST_IS_EXECUTABLE) || getuid() != 0) {
+		g_test_skip("there is no QEMU, or this is not root");
+		return;
+	}
+	f = fixture_new(&options);
+	vm = fixture_define_boot(f, "web", panics, sizeof panics, "'OnCrash': <'dump-destroy'>");
+	fixture_start_vm(f, vm);
+	client_await_property(f->client, vm, "State", "'off'");
+	client_assert_property(f->client, vm, "StateReason", "'panic'");
+	g_assert_cmpuint(n_dumps(f), ==, 1);
+}
+
 /* ---- while no roostd runs ---- */
 /* One command at a time on a monitor that nobody else has; what it says. */
 static char *ask_qemu(GSocketConnection *connection, const char *command)
@@ -299,6 +407,8 @@ static const struct {
 		", 'OnCrash': <'destroy'>", "guest-panicked", "'off'", "'panic'"},
 	{"shown", "00000000-0000-4000-8000-00000000000d", panics, sizeof panics, ", 'Panic': <true>",
 		"guest-panicked", "'paused'", "'panic'"},
+	{"dumped", "00000000-0000-4000-8000-00000000000f", panics, sizeof panics,
+		", 'OnCrash': <'dump-destroy'>", "guest-panicked", "'off'", "'panic'"},
 	/* Again and again: it has been carried out once, and then five times. */
 	{"again", "00000000-0000-4000-8000-00000000000e", panics, sizeof panics, ", 'OnCrash': <'restart'>",
 		"guest-panicked", "'off'", "'panic'"},
@@ -329,8 +439,9 @@ static void test_away(void)
 		client_await_property(f->client, vms[i], "State", away_rows[i].state);
 		client_await_property(f->client, vms[i], "StateReason", away_rows[i].reason);
 	}
-	client_await(f->client, mark, vms[4], "Event", "(*'EXIT', *");
-	g_assert_cmpuint(count_events(f, mark, vms[4], "(*'GUEST_PANICKED', *"), ==, 5);
+	g_assert_cmpuint(n_dumps(f), ==, 1);
+	client_await(f->client, mark, vms[5], "Event", "(*'EXIT', *");
+	g_assert_cmpuint(count_events(f, mark, vms[5], "(*'GUEST_PANICKED', *"), ==, 5);
 	for (unsigned i = 0; i < G_N_ELEMENTS(away_rows); i++) {
 		client_do(f->client, vms[i], VM, "Kill", NULL);
 		g_free(vms[i]);
@@ -400,6 +511,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/policies/watchdog", test_watchdog);
 	g_test_add_func("/policies/update", test_update);
 	g_test_add_func("/policies/qemu-dies", test_qemu_dies);
+	g_test_add_func("/policies/dump-destroy", test_dump_destroy);
+	g_test_add_func("/policies/dump-restart", test_dump_restart);
+	g_test_add_func("/policies/dump-watchdog", test_dump_watchdog);
+	g_test_add_func("/policies/dump-as-user", test_dump_as_user);
 	g_test_add_func("/policies/undefine", test_undefine);
 	g_test_add_func("/policies/away", test_away);
 	g_test_add_func("/policies/dead-meanwhile", test_dead_meanwhile);

@@ -240,9 +240,11 @@ static void add_single_devices(GVariantBuilder *builder)
 	if (maybe())
 		add(builder, "Panic", g_variant_new_boolean(maybe()));
 	if (maybe())
-		add(builder, "OnPowerOff", g_variant_new_string(vm_policy_to_string(below(VM_POLICY_MAX))));
+		add(builder, "OnPowerOff",
+			g_variant_new_string(vm_policy_to_string(below(VM_POLICY_PRESERVE + 1))));
 	if (maybe())
-		add(builder, "OnReboot", g_variant_new_string(vm_policy_to_string(below(VM_POLICY_MAX))));
+		add(builder, "OnReboot",
+			g_variant_new_string(vm_policy_to_string(below(VM_POLICY_PRESERVE + 1))));
 	if (maybe())
 		add(builder, "OnCrash", g_variant_new_string(vm_policy_to_string(below(VM_POLICY_MAX))));
 	if (maybe()) {

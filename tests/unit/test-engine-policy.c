@@ -325,6 +325,148 @@ static void test_crash_amid_shutdown(void) ON_BUS_THREAD
 	end();
 }
 
+/* ---- dumps ---- */
+/* QEMU is told to write into the file that it was given; the number of that command. */
+static uint64_t expect_dump(void) ON_BUS_THREAD
+{
+	guest_return(guest, guest_expect(guest, "getfd"), "{}");
+	return guest_expect(guest, "dump-guest-memory");
+}
+
+static bool has_partial(void)
+{
+	return state_dir_has_partial_dump(world->state_dir, guest->vm->uuid);
+}
+
+static void complete(const char *status)
+{
+	g_autofree char *data = g_strdup_printf(
+		"{\"result\": {\"total\": 1, \"status\": \"%s\", \"completed\": 1}, \"error\": \"no\"}",
+		status);
+
+	guest_event(guest, "DUMP_COMPLETED", data);
+}
+
+static void test_dump_fails(void) ON_BUS_THREAD
+{
+	/* QEMU says so at once, or later; then the policy goes on. What there is is removed. */
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t id;
+
+		begin(NULL, NULL, "dump-restart");
+		panic();
+		id = expect_dump();
+		g_assert_true(has_partial());
+		if (i == 0) {
+			guest_fail(guest, id, "no");
+		} else {
+			guest_return(guest, id, "{}");
+			complete("failed");
+		}
+		reset_and_go_on();
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING);
+		g_assert_cmpint(guest->view->reason, ==, VM_REASON_PANIC);
+		g_assert_false(has_partial());
+		end();
+	}
+}
+
+/* QEMU has it written before it answers. An empty file is none. */
+static void test_dump_at_once(void) ON_BUS_THREAD
+{
+	uint64_t id;
+
+	begin(NULL, NULL, "dump-destroy");
+	panic();
+	id = expect_dump();
+	complete("completed");
+	guest_return(guest, id, "{}");
+	guest_expect(guest, "quit");
+	g_assert_false(has_partial());
+	guest_exit(guest, 0);
+	WORLD_UNTIL(world, guest->view->pid == 0);
+	g_assert_cmpint(guest->view->reason, ==, VM_REASON_PANIC);
+	end();
+}
+
+/* While QEMU writes, methods have their turn; Kill ends it, and nothing is left. */
+static void test_dump_and_kill(void) ON_BUS_THREAD
+{
+	for (unsigned i = 0; i < 2; i++) {
+		begin(NULL, NULL, "dump-restart");
+		panic();
+		if (i == 0) {
+			guest_expect(guest, "getfd");
+		} else {
+			guest_return(guest, expect_dump(), "{}");
+			WORLD_UNTIL(world, guest_is_at_rest(guest));
+			world_expect_ok(world, world_call(guest, &operation_pause));
+		}
+		g_assert_true(has_partial());
+		vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
+		WORLD_UNTIL(world, guest->view->pid == 0 && !has_partial());
+		g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+		g_assert_cmpint(guest->view->reason, ==, VM_REASON_KILLED);
+		g_assert_false(vm_take_restart(guest->vm));
+		end();
+	}
+}
+
+/* A QEMU that does not get done, or does not answer. */
+static void test_dump_hangs(void) ON_BUS_THREAD
+{
+	for (unsigned i = 0; i < 2; i++) {
+		crash_word = "dump-restart";
+		power_off_word = reboot_word = NULL;
+		world = world_new(&(WorldOptions){.deadline_scale = 0.02});
+		guest = guest_new(world, "vm", add_policies);
+		guest_boot(guest);
+		panic();
+		if (i == 0)
+			guest_return(guest, expect_dump(), "{}");
+		WORLD_UNTIL(world, guest->view->pid == 0 || !guest->view->responsive);
+		if (i == 0) {
+			g_assert_cmpint(guest->view->state, ==, VM_STATE_OFF);
+			g_assert_cmpint(guest->view->reason, ==, VM_REASON_PANIC);
+		} else {
+			vm_kill(guest->vm, operation_next_id(), VM_REASON_KILLED);
+		}
+		WORLD_UNTIL(world, guest->view->pid == 0 && !has_partial());
+		end();
+	}
+}
+
+static void add_watchdog(GVariantDict *dict)
+{
+	g_variant_dict_insert(dict, "Watchdog", "s", "i6300esb");
+	g_variant_dict_insert(dict, "OnWatchdog", "s", "dump");
+}
+
+static void test_watchdog_dump(void) ON_BUS_THREAD
+{
+	world = world_new(NULL);
+	guest = guest_new(world, "vm", add_watchdog);
+	guest_boot(guest);
+	for (unsigned i = 0; i < 6; i++) {
+		guest_event(guest, "WATCHDOG", "{\"action\": \"pause\"}");
+		guest_event(guest, "STOP", NULL);
+		/* Not again and again. */
+		if (i < 5) {
+			uint64_t id = expect_dump();
+
+			g_assert_cmpint(guest->view->state, ==, VM_STATE_PAUSED);
+			g_assert_cmpint(guest->view->reason, ==, VM_REASON_WATCHDOG);
+			guest_return(guest, id, "{}");
+			complete("failed");
+		}
+		guest_expect(guest, "cont");
+		guest_event(guest, "RESUME", NULL);
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING);
+		g_assert_cmpint(guest->view->reason, ==, VM_REASON_WATCHDOG);
+	}
+	end();
+}
+
 int main(int argc, char *argv[])
 {
 	g_test_init(&argc, &argv, NULL);
@@ -340,5 +482,10 @@ int main(int argc, char *argv[])
 	g_test_add_func("/engine-policy/crash", test_crash);
 	g_test_add_func("/engine-policy/crash-and-kill", test_crash_and_kill);
 	g_test_add_func("/engine-policy/crash-amid-shutdown", test_crash_amid_shutdown);
+	g_test_add_func("/engine-policy/dump-fails", test_dump_fails);
+	g_test_add_func("/engine-policy/dump-at-once", test_dump_at_once);
+	g_test_add_func("/engine-policy/dump-and-kill", test_dump_and_kill);
+	g_test_add_func("/engine-policy/dump-hangs", test_dump_hangs);
+	g_test_add_func("/engine-policy/watchdog-dump", test_watchdog_dump);
 	return g_test_run();
 }
