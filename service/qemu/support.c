@@ -53,6 +53,7 @@ static Needs reboot_needs = {
 	"option action", "argument set-action.reboot=shutdown", "argument set-action.reboot=reset"};
 
 static Needs rng_needs = {"type virtio-rng-pci", "type rng-random"};
+static Needs agent_needs = {"type virtio-serial-pci", "type virtserialport"};
 static Needs panic_needs = {"type pvpanic"};
 
 static Needs console_needs[CONSOLE_TYPE_MAX] = {
@@ -163,6 +164,8 @@ void qemu_needs_foreach(const VmConfig *config, void (*func)(const QemuNeed *nee
 	add(&walk, "Display", vm_display_to_string(config->display), display_needs[config->display]);
 	if (config->rng)
 		add(&walk, "RNG", NULL, rng_needs);
+	if (config->agent)
+		add(&walk, "Agent", NULL, agent_needs);
 	if (vm_config_has_panic(config))
 		add(&walk, config->panic ? "Panic" : "OnCrash",
 			config->panic ? NULL : vm_policy_to_string(config->on_crash), panic_needs);

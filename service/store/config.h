@@ -181,6 +181,7 @@ typedef struct VmConfig {
 	VmDisplay display;
 	bool rng;
 	bool panic;
+	bool agent;
 	VmWatchdog watchdog;
 	VmWatchdogAction on_watchdog;
 	VmPolicy on_power_off, on_reboot, on_crash;

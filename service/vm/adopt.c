@@ -26,6 +26,8 @@ static VmHandoff *make_handoff(
 	output = g_build_filename(folder, VM_OUTPUT_NAME, NULL);
 	/* Without it, what QEMU says is not heard. */
 	handoff->output_fd = MAX(fd_open_fifo(output), -1);
+	handoff->has_agent = config->agent;
+	handoff->has_nics = config->n_nics > 0;
 	handoff->n_consoles = config->n_consoles;
 	handoff->console_fds = g_new(int, config->n_consoles + 1);
 	handoff->console_paths = g_new0(char *, config->n_consoles + 1);

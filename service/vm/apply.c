@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qemu/command-line.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "vm/vm.h"
@@ -68,6 +69,7 @@ VmView *vm_make_view(Vm *vm)
 	view->state = vm->shown_state;
 	view->reason = vm->shown_reason;
 	view->state_since_usec = vm->shown_since_usec;
+	view->agent_connected = vm->agent_connected;
 	view->responsive = vm->responsive;
 	view->unresponsive_since_usec = vm->responsive ? 0 : vm->unresponsive_since_usec;
 	view->pid = vm->pid;
@@ -310,6 +312,7 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 {
 	vm->n_exits++;
 	vm->pid = 0;
+	vm->agent_connected = false;
 	vm->responsive = true;
 	vm->running_config = vm_config_unref(vm->running_config);
 	g_clear_pointer(&vm->unit, g_free);
@@ -465,6 +468,44 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 	}
 }
 
+/* ---- the agent's port ---- */
+static void set_agent(Vm *vm, bool connected) REQUIRES(vm->lock)
+{
+	if (vm->agent_connected == connected)
+		return;
+	vm->agent_connected = connected;
+	vm->dirty = true;
+}
+
+static void apply_port(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->running_config && vm->running_config->agent && data_is(entry, "id", QEMU_AGENT_ID))
+		set_agent(vm, data_is(entry, "open", "true"));
+}
+
+static void apply_resync_agent(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	bool connected = data_is(entry, "open", "true");
+	uint64_t now_usec = clock_realtime_usec();
+	g_autofree char *data = g_strdup_printf(
+		"{\"id\": \"%s\", \"open\": %s}", QEMU_AGENT_ID, connected ? "true" : "false");
+	const EventRecord record = {
+		.id = EVENT_VSERPORT_CHANGE,
+		.origin = EVENT_ORIGIN_RESYNC,
+		.key = QEMU_AGENT_ID,
+		.data = data,
+		.data_size = strlen(data),
+		.count = 1,
+		.first_usec = now_usec,
+		.last_usec = now_usec,
+	};
+
+	if (!vm->running_config || !vm->running_config->agent || vm->agent_connected == connected)
+		return;
+	event_set_add(&vm->staged.events, &record);
+	set_agent(vm, connected);
+}
+
 /* ---- awake or not ---- */
 static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
@@ -507,6 +548,8 @@ static const ApplyFunc handlers[EVENT_ID_MAX] = {
 	[EVENT_RESPONSIVE] = apply_responsive,
 	[EVENT_SHUTDOWN_TIMEOUT] = apply_shutdown_timeout,
 	[EVENT_RESET_WINDOW] = apply_reset_window,
+	[EVENT_VSERPORT_CHANGE] = apply_port,
+	[EVENT_RESYNC_AGENT] = apply_resync_agent,
 	[EVENT_DUMP_COMPLETED] = apply_dump_completed,
 	[EVENT_DUMP_TIMEOUT] = apply_dump_timeout,
 };

@@ -156,6 +156,7 @@ struct Vm {
 	VmState shown_state;
 	VmReason shown_reason;
 	uint64_t shown_since_usec;
+	bool agent_connected; /* the guest has the agent's port open */
 	bool responsive;
 	uint64_t unresponsive_since_usec; /* realtime */
 	VmAccelerator accelerator;        /* as run */

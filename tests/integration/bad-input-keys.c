@@ -16,7 +16,6 @@ static const struct {
 	const char *list, *key, *value;
 } later_keys[] = {
 	{NULL, "MaxMemory", "uint64 1073741824"},
-	{NULL, "Agent", "true"},
 	{NULL, "TPM", "true"},
 	{NULL, "StartOrder", "uint32 1"},
 	{NULL, "StartDelay", "uint64 1"},

@@ -60,6 +60,7 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpint(a->display, ==, b->display);
 	g_assert_cmpint(a->rng, ==, b->rng);
 	g_assert_cmpint(a->panic, ==, b->panic);
+	g_assert_cmpint(a->agent, ==, b->agent);
 	g_assert_cmpint(a->watchdog, ==, b->watchdog);
 	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
 	g_assert_cmpint(a->on_power_off, ==, b->on_power_off);
@@ -239,6 +240,8 @@ static void add_single_devices(GVariantBuilder *builder)
 		add(builder, "RNG", g_variant_new_boolean(maybe()));
 	if (maybe())
 		add(builder, "Panic", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(builder, "Agent", g_variant_new_boolean(maybe()));
 	if (maybe())
 		add(builder, "OnPowerOff",
 			g_variant_new_string(vm_policy_to_string(below(VM_POLICY_PRESERVE + 1))));

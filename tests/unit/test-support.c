@@ -66,6 +66,7 @@ static const char text[] = "version 7.2.22\n"
 			   "type tcg-accel\n"
 			   "type usb-bot\n"
 			   "type virtconsole\n"
+			   "type virtserialport\n"
 			   "type virtio-blk-pci\n"
 			   "type virtio-net-pci\n"
 			   "type virtio-rng-pci\n"
@@ -187,6 +188,9 @@ static const struct {
 	{"'RNG': <true>", "type rng-random", "RNG:" NOT NO("rng-random")},
 	{"'RNG': <false>", "type rng-random", ""},
 	{"'Panic': <true>", "type pvpanic", "Panic:" NOT NO("pvpanic")},
+	{"'Agent': <true>", "type virtserialport", "Agent:" NOT NO("virtserialport")},
+	{"'Agent': <true>", "type virtio-serial-pci", "Agent:" NOT NO("virtio-serial-pci")},
+	{"'Agent': <false>", "type virtserialport", ""},
 	{"'Watchdog': <'i6300esb'>", "type i6300esb", "Watchdog: 'i6300esb'" NOT},
 	{"'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>", "argument set-action.watchdog=pause",
 		"OnWatchdog: 'pause'" NOT},
