@@ -173,8 +173,8 @@ static void apply_wakeup(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 static void apply_reset(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
 	vm->hints.preserved = vm->hints.watchdog_resets = false;
-	if (vm->hints.restarting) {
-		vm->hints.restarting = false;
+	if (vm->hints.restarting || vm->hints.restart_lost) {
+		vm->hints.restarting = vm->hints.restart_lost = false;
 		vm_send(vm, "cont", NULL);
 		return;
 	}
@@ -445,6 +445,8 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING || vm->hints.powered_off ||
 		vm->hints.restarting)
 		return;
+	if (policy_heard_again(vm, strcmp(status, "running") == 0))
+		return;
 	if (strcmp(status, "shutdown") == 0) {
 		if (!vm->hints.preserved)
 			policy_powered_off(vm);
@@ -509,9 +511,7 @@ static void apply_resync_agent(Vm *vm, const EventEntry *entry) REQUIRES(vm->loc
 /* ---- awake or not ---- */
 static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	/* The RESET that was awaited may be lost with the connection: the resync after it looks anew. */
-	vm->hints.restarting = false;
-	vm->hints.restart_reason = VM_REASON_MAX;
+	policy_unresponsive(vm);
 	if (!vm->responsive || vm->pid == 0)
 		return;
 	vm->responsive = false;

@@ -65,6 +65,30 @@ void policy_end_qemu(Vm *vm, VmReason reason)
 	vm_set_deadlines(vm, 0, clock_monotonic_usec() + engine_scaled_usec(vm->engine, ENGINE_QUIT_USEC));
 }
 
+/* ---- QEMU is not heard, and is heard again ---- */
+void policy_unresponsive(Vm *vm)
+{
+	vm->hints.restart_lost = vm->hints.restart_lost || vm->hints.restarting;
+	vm->hints.restarting = false;
+	/* It is to be looked at. */
+	if (vm->hints.dump == VM_DUMP_RUNNING)
+		vm->hints.dump = VM_DUMP_WANTED;
+}
+
+bool policy_heard_again(Vm *vm, bool runs)
+{
+	bool lost = vm->hints.restart_lost;
+
+	vm->hints.restart_lost = false;
+	if (vm->hints.dump == VM_DUMP_WANTED)
+		vm->wanted |= VM_WANT_DUMP;
+	if (!lost || runs)
+		return false;
+	/* Whether it was reset is not known. Once more does no harm: it has not run since. */
+	policy_restart_guest(vm, vm->hints.restart_reason);
+	return true;
+}
+
 /* ---- what happened ---- */
 typedef struct Incident {
 	const char *what; /* for the log */

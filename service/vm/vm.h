@@ -106,7 +106,9 @@ typedef struct VmMail {
 typedef struct VmHints {
 	bool shutdown_asked; /* Shutdown is under way */
 	bool reboot_asked;   /* Reboot: a power-off starts the guest again */
-	bool restarting; /* it powered off or panicked and is being reset by us: `cont` follows the RESET */
+	bool restarting;   /* it powered off or panicked and is being reset by us: `cont` follows the RESET */
+	bool restart_lost; /* the same, and QEMU was not heard since: a resync, or the RESET, tells what
+			      became of it */
 	VmReason restart_reason; /* why, while restarting and until the RESUME; VM_REASON_MAX: neither */
 	bool preserved;          /* it powered off or reset, and is kept so: QEMU's `shutdown` is no news */
 	bool watchdog_resets;    /* the watchdog has fired: the reset that comes is not the guest's */
@@ -286,6 +288,10 @@ void policy_restart_guest(Vm *vm, VmReason reason) REQUIRES(vm->lock);
 void policy_end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock);
 /* Whether QEMU stops at resets. */
 bool policy_stops_resets(Vm *vm) REQUIRES(vm->lock);
+/* QEMU does not answer, or its monitor is lost; its state was asked for and is known again (`runs`: the guest
+ * does). True: the policy that was under way goes on from there. */
+void policy_unresponsive(Vm *vm) REQUIRES(vm->lock);
+bool policy_heard_again(Vm *vm, bool runs) REQUIRES(vm->lock);
 /* An internal operation has dumped the guest's memory, or could not: what comes then. */
 void policy_after_dump(Vm *vm, VmPolicy then) REQUIRES(vm->lock);
 /* QEMU was told not to, for a reset of ours: from now on until the time for it has passed. */

@@ -248,6 +248,63 @@ static void test_kill_amid(void) ON_BUS_THREAD
 	end();
 }
 
+/* ---- the monitor is lost between ---- */
+static void lose_monitor(const char *status) ON_BUS_THREAD
+{
+	g_autofree char *value = g_strdup_printf("{\"status\": \"%s\"}", status);
+
+	guest_hang_up(guest);
+	WORLD_UNTIL(world, !guest->view->responsive);
+	guest_accept(guest);
+	guest_handshake(guest);
+	guest_return(guest, guest_expect(guest, "query-status"), value);
+}
+
+static void test_lost_restart(void) ON_BUS_THREAD
+{
+	/* Before the reset, after it, after `cont`. */
+	static const char *const states[] = {"guest-panicked", "prelaunch", "running"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(states); i++) {
+		begin(NULL, NULL, "restart");
+		panic();
+		guest_expect(guest, "system_reset");
+		lose_monitor(states[i]);
+		if (i < 2)
+			reset_and_go_on();
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING);
+		end();
+	}
+}
+
+static void test_lost_dump(void) ON_BUS_THREAD
+{
+	static const char *const states[] = {"active", "failed"};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(states); i++) {
+		g_autofree char *value = g_strdup_printf("{\"status\": \"%s\"}", states[i]);
+
+		begin(NULL, NULL, "dump-restart");
+		panic();
+		guest_return(guest, guest_expect(guest, "getfd"), "{}");
+		guest_return(guest, guest_expect(guest, "dump-guest-memory"), "{}");
+		WORLD_UNTIL(world, guest_is_at_rest(guest));
+		lose_monitor("guest-panicked");
+		guest_return(guest, guest_expect(guest, "query-dump"), value);
+		/* What has failed is begun anew. */
+		if (i == 1) {
+			guest_return(guest, guest_expect(guest, "getfd"), "{}");
+			guest_return(guest, guest_expect(guest, "dump-guest-memory"), "{}");
+		}
+		WORLD_UNTIL(world, guest_is_at_rest(guest));
+		guest_event(
+			guest, "DUMP_COMPLETED", "{\"result\": {\"status\": \"failed\"}, \"error\": \"no\"}");
+		reset_and_go_on();
+		WORLD_UNTIL(world, guest->view->state == VM_STATE_RUNNING);
+		end();
+	}
+}
+
 /* ---- QEMU ---- */
 static void boot_again(void) ON_BUS_THREAD
 {
@@ -487,5 +544,7 @@ int main(int argc, char *argv[])
 	g_test_add_func("/engine-policy/dump-and-kill", test_dump_and_kill);
 	g_test_add_func("/engine-policy/dump-hangs", test_dump_hangs);
 	g_test_add_func("/engine-policy/watchdog-dump", test_watchdog_dump);
+	g_test_add_func("/engine-policy/lost-restart", test_lost_restart);
+	g_test_add_func("/engine-policy/lost-dump", test_lost_dump);
 	return g_test_run();
 }
