@@ -1,5 +1,6 @@
 #include "bus/autostart.h"
 
+#include "bus/units.h"
 #include "bus/user-limits.h"
 #include "util/log.h"
 
@@ -97,6 +98,9 @@ void autostart_end(Bus *bus)
 /* ---- after a crash ---- */
 void restart_look_at(BusVm *bv)
 {
+	/* How it ended systemd could not tell any more. */
+	if (units_is_asking(bv->bus, bv->vm))
+		return;
 	if (!bv->bus->ending && bv->own_start_id == 0 && vm_take_restart(bv->vm) && begin_start(bv, true))
 		bv->bus->n_restarting++;
 }

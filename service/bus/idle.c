@@ -13,7 +13,8 @@ static bool has_work(Bus *bus) ON_BUS_THREAD
 {
 	return bus->n_running > 0 || !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
 	       senders_first_waiting(bus) || authority_first_waiting(bus) || bus->n_autostarting > 0 ||
-	       bus->n_restarting > 0 || !g_queue_is_empty(&bus->autostart);
+	       bus->n_restarting > 0 || g_hash_table_size(bus->units.held) > 0 ||
+	       !g_queue_is_empty(&bus->autostart);
 }
 
 static void fail(Bus *bus, const char *what, int error)

@@ -439,6 +439,10 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 
 	vm_set_state(
 		op->vm, VM_STATE_STARTING, op->args.start.again ? VM_REASON_QEMU_EXIT : VM_REASON_USER, true);
+	/* Whoever starts it: that is what was wanted. */
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.restart_after = 0;
+	leaf_unlock(&vm->mail.mutex);
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
