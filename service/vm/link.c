@@ -95,8 +95,9 @@ static void on_reply(void *user, uint64_t id, QmpReply *reply_consume)
 	assert_event_thread(__func__);
 	if (id != 0 && (id == link->query_id || id == link->agent_query_id || id == link->filter_query_id)) {
 		/* Filed as an event, at its place in the stream. */
-		link_handle_reply(link, id, reply);
+		/* That it answers comes first: what the answer begins may need it. */
 		vm_file_reply(link->vm, 0, NULL);
+		link_handle_reply(link, id, reply);
 		return;
 	}
 	if (!vm_file_reply(link->vm, id, g_steal_pointer(&reply)))
