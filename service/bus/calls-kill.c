@@ -1,11 +1,14 @@
 /* Kill: past the lane; its caller is answered when a view without that QEMU is installed, or, of a transient
  * VM, the one that says that it is gone. */
+#include "bus/autostart.h"
 #include "bus/calls-private.h"
 #include "bus/publish.h"
 #include "util/clock.h"
 
 static bool kill_waits_for(const BusVm *bv, uint64_t kill_id)
 {
+	if (bv->own_start_id != 0 && bv->own_start_id < kill_id)
+		return true;
 	for (const GList *l = bv->calls.head; l; l = l->next) {
 		const Call *call = l->data;
 
@@ -51,6 +54,9 @@ void calls_cancel_before(BusVm *bv, uint64_t kill_id)
 		call_leave_vm(call);
 		g_queue_push_tail(&taken, call);
 	}
+	if (bv->own_start_id != 0 && bv->own_start_id < kill_id &&
+		operation_take_back(bv->vm, VM_LANE_QMP, bv->own_start_id))
+		own_start_taken_back(bv);
 	publish_overlay(bv);
 	while ((call = g_queue_pop_head(&taken)))
 		call_fail(call,

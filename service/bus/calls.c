@@ -351,6 +351,8 @@ void calls_operation_done(Bus *bus, Operation *op)
 	PublishChange change;
 
 	/* Without a call it comes late: it was answered already, but what it did is true all the same. */
+	if (op->own)
+		own_start_done(bus, op);
 	if (bv) {
 		bus_vm_ref(bv);
 		change = settle(bus, bv, op);
@@ -360,12 +362,12 @@ void calls_operation_done(Bus *bus, Operation *op)
 		if (call)
 			answer_operation(call, op);
 		calls_look_at_kills(bv);
+		if (op->own)
+			restart_look_at(bv);
 		bus_vm_unref(bv);
 	}
 	if (op->type->makes_qemu)
 		units_start_done(bus, op->vm);
-	if (op->own)
-		autostart_done(bus, op);
 	if (call)
 		call_free(call);
 	operation_unref(op);

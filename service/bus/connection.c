@@ -218,6 +218,7 @@ void bus_limit_users(Bus *bus, const BusLimits *limits)
 void bus_autostart(Bus *bus)
 {
 	autostart_begin(bus);
+	restart_begin(bus);
 }
 
 void bus_begin_shutdown(Bus *bus)

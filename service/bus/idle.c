@@ -21,8 +21,8 @@ static bool has_calls(Bus *bus) ON_BUS_THREAD
 
 static bool has_work(Bus *bus) ON_BUS_THREAD
 {
-	return bus->n_running > 0 || has_calls(bus) || bus->n_autostarting > 0 ||
-	       !g_queue_is_empty(&bus->autostart);
+	return bus->n_running > 0 || has_calls(bus) || bus->n_autostarting > 0 || bus->n_restarting > 0 ||
+	       g_hash_table_size(bus->units.held) > 0 || !g_queue_is_empty(&bus->autostart);
 }
 
 static void fail(Bus *bus, const char *what, int error)

@@ -72,6 +72,11 @@ static uint64_t responsive_of(const VmPicture *p)
 	return p->view->responsive;
 }
 
+static uint64_t agent_connected_of(const VmPicture *p)
+{
+	return p->view->agent_connected;
+}
+
 static uint64_t unresponsive_since_of(const VmPicture *p)
 {
 	return p->view->unresponsive_since_usec;
@@ -207,6 +212,7 @@ static const PropertyRow rows[] = {
 	{"OwnerUID", "u", TOLD, .number = owner_uid_of},
 	{"Persistent", "b", CONST, .number = persistent_of},
 	{"Autostart", "b", TOLD, .number = autostart_of},
+	{"AgentConnected", "b", TOLD, .number = agent_connected_of},
 	{"VCPUs", "u", TOLD, .number = vcpus_of},
 	{"Memory", "t", TOLD, .number = memory_of},
 	{"MachineType", "s", TOLD, .text = machine_type_of},

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "bus/autostart.h"
 #include "bus/bound.h"
 #include "bus/calls.h"
 #include "bus/object-manager.h"
@@ -218,6 +219,9 @@ static void take_and_emit(BusVm *bv, bool clear_posted, PublishChange change) ON
 		bound_forget(bv);
 		registry_remove(bv->bus->registry, bv->vm);
 		bus_vm_unref(bv);
+	} else if (out.view && old.view && out.view->n_exits != old.view->n_exits) {
+		/* It is told that it crashed; then that it starts. */
+		restart_look_at(bv);
 	}
 	vm_picture_clear(&old);
 	outbox_clear(&out);

@@ -51,10 +51,11 @@ typedef struct BusVm {
 	Vm *vm;     /* a reference */
 	char *path; /* its object */
 	VmPicture picture;
-	bool exported; /* the object is on the bus */
-	bool autostarting;
-	GQueue calls; /* Call.vm_link: whose operations are not done, by number */
-	GQueue kills; /* Call.vm_link: Kills */
+	bool exported;         /* the object is on the bus */
+	uint64_t own_start_id; /* of a Start that Roost itself has asked for, and that is not done; 0: none */
+	bool own_start_again;  /* it is because its QEMU has crashed */
+	GQueue calls;          /* Call.vm_link: whose operations are not done, by number */
+	GQueue kills;          /* Call.vm_link: Kills */
 	Limiter limiter;
 	bool kept_back;   /* something waits in its outbox, and is still posted */
 	GList kept_link;  /* Bus.kept */
@@ -81,6 +82,7 @@ enum { DUE_KILL = DEADLINE_MAX, DUE_AGAIN, DUE_MAX };
 struct Bus {
 	GQueue autostart; /* BusVm, a reference each: to be started */
 	unsigned n_autostarting;
+	unsigned n_restarting; /* Starts of VMs whose QEMU has crashed */
 	unsigned n_validating; /* ValidateVM's under way */
 	sd_bus *connection;
 	sd_event *loop;     /* borrowed */

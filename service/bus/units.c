@@ -1,3 +1,4 @@
+#include "bus/autostart.h"
 #include "bus/units.h"
 
 #include <errno.h>
@@ -76,14 +77,21 @@ static void unit_free(void *data)
 	g_free(unit);
 }
 
-static void forget(Bus *bus, const char *name)
+static void forget(Bus *bus, const char *name) ON_BUS_THREAD
 {
 	Unit *unit = g_hash_table_lookup(bus->units.held, name);
 
+	g_autoptr(Vm) ended = NULL;
+	BusVm *bv;
+
 	if (!unit)
 		return;
+	ended = unit->vm ? vm_ref(unit->vm) : NULL;
 	let_go(bus, name);
 	g_hash_table_remove(bus->units.held, name);
+	bv = ended ? bus_vm_of(ended) : NULL;
+	if (bv)
+		restart_look_at(bv);
 }
 
 static Unit *hold(Bus *bus, const char *name, UnitRequest *request)
@@ -100,7 +108,7 @@ static Unit *hold(Bus *bus, const char *name, UnitRequest *request)
 }
 
 /* ---- how a QEMU ended ---- */
-static void ask_code(Unit *unit);
+static void ask_code(Unit *unit) ON_BUS_THREAD;
 
 static int ask_property(Unit *unit, const char *property, sd_bus_message_handler_t handler)
 {
@@ -139,7 +147,7 @@ static int on_status(sd_bus_message *message, void *userdata, sd_bus_error *erro
 }
 
 /* We may have seen the end before systemd has. */
-static void ask_again(Unit *unit)
+static void ask_again(Unit *unit) ON_BUS_THREAD
 {
 	if (++unit->n_tries >= STATUS_TRIES_MAX) {
 		log_debug("%s: systemd does not say how it ended", unit->name);
@@ -188,6 +196,14 @@ void units_vm_ended(Bus *bus, Vm *vm, uint64_t n_exits)
 		forget(bus, name);
 	else
 		ask_code(unit);
+}
+
+bool units_is_asking(const Bus *bus, const Vm *vm)
+{
+	g_autofree char *name = bus->engine->has_units ? unit_name(vm->uuid) : NULL;
+	const Unit *unit = name ? g_hash_table_lookup(bus->units.held, name) : NULL;
+
+	return unit && unit->vm;
 }
 
 void units_start_done(Bus *bus, const Vm *vm)

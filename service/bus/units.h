@@ -22,6 +22,8 @@ void units_take(Bus *bus, UnitRequest *request_consume) ON_BUS_THREAD;
 void units_start_done(Bus *bus, const Vm *vm) ON_BUS_THREAD;
 /* A view with this many exits was installed, after one with fewer. */
 void units_vm_ended(Bus *bus, Vm *vm, uint64_t n_exits) ON_BUS_THREAD;
+/* Whether systemd is being asked how the VM's QEMU ended; restart_look_at() follows. */
+bool units_is_asking(const Bus *bus, const Vm *vm) ON_BUS_THREAD;
 /* A VM that was taken over from an earlier roostd, in this unit. */
 void units_adopt(Bus *bus, Vm *vm, const char *unit) ON_BUS_THREAD;
 

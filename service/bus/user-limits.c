@@ -38,7 +38,7 @@ void user_limits_note_update(Call *call, GVariant *changes)
 
 static bool is_starting(const BusVm *bv)
 {
-	if (bv->autostarting)
+	if (bv->own_start_id != 0)
 		return true;
 	for (const GList *l = bv->calls.head; l; l = l->next)
 		if (((const Call *)l->data)->type->makes_qemu)

@@ -35,6 +35,7 @@ typedef struct Builder {
 	unsigned n_pci[PCI_KIND_MAX];
 	unsigned n_on_bus[DISK_BUS_MAX]; /* disks added so far */
 	unsigned n_serials, n_ports, n_fd_sets;
+	bool has_ports; /* their controller */
 } Builder;
 
 void builder_add_word(Builder *b, const char *word);

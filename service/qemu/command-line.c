@@ -11,7 +11,7 @@
  *
  *   slot 00    host bridge (on pc, 01 is the PIIX: ISA, IDE, ACPI; on q35, 1f is the LPC bridge, AHCI, SMBus)
  *        02    the display
- *        03    the controller of virtio consoles
+ *        03    the controller of virtio consoles and of the agent's port
  *        04    the random number generator
  *        05    the watchdog
  *        06    the SCSI controller
@@ -244,16 +244,24 @@ static void add_serial_console(Builder *b, const char *id, const char *chardev)
 	builder_add_option(b, "-device", "isa-serial", "id", id, "chardev", chardev, "index", index, NULL);
 }
 
+/* The controller of virtio consoles and the agent's port, with the first of them. */
+static void need_ports(Builder *b)
+{
+	g_auto(PciAddress) pci = {0};
+
+	if (b->has_ports)
+		return;
+	b->has_ports = true;
+	pci = builder_take_pci(b, PCI_KIND_CONSOLES);
+	builder_add_option(
+		b, "-device", "virtio-serial-pci", "id", "consoles", "bus", pci.bus, "addr", pci.addr, NULL);
+}
+
 static void add_virtio_console(Builder *b, const char *id, const char *chardev)
 {
-	g_autofree char *nr = g_strdup_printf("%u", b->n_ports);
+	g_autofree char *nr = g_strdup_printf("%u", b->n_ports++);
 
-	if (b->n_ports++ == 0) {
-		g_auto(PciAddress) pci = builder_take_pci(b, PCI_KIND_CONSOLES);
-
-		builder_add_option(b, "-device", "virtio-serial-pci", "id", "consoles", "bus", pci.bus,
-			"addr", pci.addr, NULL);
-	}
+	need_ports(b);
 	builder_add_option(b, "-device", "virtconsole", "id", id, "chardev", chardev, "bus", "consoles.0",
 		"nr", nr, NULL);
 }
@@ -270,6 +278,20 @@ static void add_console(Builder *b, const ConsoleConfig *console, int socket_fd)
 
 	add_socket(b, chardev, socket_fd);
 	console_adders[console->type](b, id, chardev);
+}
+
+/* Its number is beyond those of consoles, so it stays the same whatever consoles there are. */
+#define AGENT_PORT "16"
+G_STATIC_ASSERT(VM_CONSOLES_MAX <= 16);
+
+static void add_agent(Builder *b)
+{
+	if (!b->config->agent)
+		return;
+	add_socket(b, QEMU_AGENT_ID, b->spec->agent_fd);
+	need_ports(b);
+	builder_add_option(b, "-device", "virtserialport", "id", QEMU_AGENT_ID, "chardev", QEMU_AGENT_ID,
+		"bus", "consoles.0", "nr", AGENT_PORT, "name", "org.qemu.guest_agent.0", NULL);
 }
 
 static const char *const nic_types[NIC_TYPE_MAX] = {[NIC_TYPE_USER] = "user", [NIC_TYPE_NONE] = NULL};
@@ -320,6 +342,19 @@ static void add_rng(Builder *b)
 		"addr", pci.addr, NULL);
 }
 
+/* A guest that resets itself is stopped before it does, and Roost is told. */
+static void add_reboot_action(Builder *b)
+{
+	if (b->config->on_reboot != VM_POLICY_RESTART)
+		builder_add_option(b, "-action", NULL, "reboot", "shutdown", NULL);
+}
+
+const char *qemu_watchdog_action(VmWatchdogAction action)
+{
+	return vm_watchdog_action_to_string(
+		action == VM_WATCHDOG_ACTION_DUMP ? VM_WATCHDOG_ACTION_PAUSE : action);
+}
+
 static void add_watchdog(Builder *b)
 {
 	g_auto(PciAddress) pci = {0};
@@ -328,7 +363,7 @@ static void add_watchdog(Builder *b)
 	if (watchdog == VM_WATCHDOG_NONE)
 		return;
 	builder_add_option(
-		b, "-action", NULL, "watchdog", vm_watchdog_action_to_string(b->config->on_watchdog), NULL);
+		b, "-action", NULL, "watchdog", qemu_watchdog_action(b->config->on_watchdog), NULL);
 	if (watchdog == VM_WATCHDOG_I6300ESB)
 		pci = builder_take_pci(b, PCI_KIND_WATCHDOG);
 	builder_add_option(b, "-device", vm_watchdog_to_string(watchdog), "id", "watchdog", "bus", pci.bus,
@@ -362,13 +397,15 @@ char **qemu_command_line_build(const QemuCommandLine *spec)
 	add_monitor(&b);
 	for (unsigned i = 0; i < config->n_consoles; i++)
 		add_console(&b, &config->consoles[i], spec->console_fds[i]);
+	add_agent(&b);
 	builder_add_disks(&b);
 	for (unsigned i = 0; i < config->n_nics; i++)
 		add_nic(&b, &config->nics[i]);
 	add_display(&b);
 	add_rng(&b);
 	add_watchdog(&b);
-	if (config->panic)
+	add_reboot_action(&b);
+	if (vm_config_has_panic(config))
 		builder_add_option(&b, "-device", "pvpanic", "id", "panic", NULL);
 	/* Last, so that they can change what is said before. */
 	for (char **word = config->qemu_arguments; word && *word; word++)

@@ -31,7 +31,8 @@ typedef struct QemuCommandLine {
 	VmAccelerator accelerator; /* resolved: KVM or TCG */
 	int qmp_fd;                /* the listening QMP socket, inherited under this number */
 	const int *console_fds;    /* one listening socket for each of config->consoles, likewise */
-	int nvram_fd;              /* the variables of UEFI firmware, for writing; not used for others */
+	int agent_fd; /* a listening socket, likewise; not used where the definition has no Agent */
+	int nvram_fd; /* the variables of UEFI firmware, for writing; not used for others */
 	int kernel_fd,
 		initrd_fd; /* to be read again by way of /dev/fd; not used where the definition has none */
 	const QemuDisk *disks; /* one for each of config->disks */
@@ -43,6 +44,11 @@ char **qemu_command_line_build(const QemuCommandLine *spec);
 
 /* Any thread: the CPU model of a VM under `accelerator` (KVM or TCG), for -cpu. */
 const char *qemu_cpu_model(VmAccelerator accelerator);
+/* QEMU's word: what Roost does itself begins with a pause. */
+const char *qemu_watchdog_action(VmWatchdogAction action);
+
+/* The agent's port, on QEMU's side. */
+#define QEMU_AGENT_ID "agent"
 
 /* Any thread: the files of a firmware on the host: its code, and what a VM's variables start from. NULL: it
  * is QEMU's own, and has no variables. */

@@ -46,9 +46,14 @@ static Needs watchdog_action_needs[VM_WATCHDOG_ACTION_MAX] = {
 	[VM_WATCHDOG_ACTION_PAUSE] = ACTION("pause"),
 	[VM_WATCHDOG_ACTION_INJECT_NMI] = ACTION("inject-nmi"),
 	[VM_WATCHDOG_ACTION_NONE] = ACTION("none"),
+	[VM_WATCHDOG_ACTION_DUMP] = ACTION("pause"),
 };
 
+static Needs reboot_needs = {
+	"option action", "argument set-action.reboot=shutdown", "argument set-action.reboot=reset"};
+
 static Needs rng_needs = {"type virtio-rng-pci", "type rng-random"};
+static Needs agent_needs = {"type virtio-serial-pci", "type virtserialport"};
 static Needs panic_needs = {"type pvpanic"};
 
 static Needs console_needs[CONSOLE_TYPE_MAX] = {
@@ -159,12 +164,17 @@ void qemu_needs_foreach(const VmConfig *config, void (*func)(const QemuNeed *nee
 	add(&walk, "Display", vm_display_to_string(config->display), display_needs[config->display]);
 	if (config->rng)
 		add(&walk, "RNG", NULL, rng_needs);
-	if (config->panic)
-		add(&walk, "Panic", NULL, panic_needs);
+	if (config->agent)
+		add(&walk, "Agent", NULL, agent_needs);
+	if (vm_config_has_panic(config))
+		add(&walk, config->panic ? "Panic" : "OnCrash",
+			config->panic ? NULL : vm_policy_to_string(config->on_crash), panic_needs);
 	add(&walk, "Watchdog", vm_watchdog_to_string(config->watchdog), watchdog_needs[config->watchdog]);
 	if (config->watchdog != VM_WATCHDOG_NONE)
 		add(&walk, "OnWatchdog", vm_watchdog_action_to_string(config->on_watchdog),
 			watchdog_action_needs[config->on_watchdog]);
+	if (config->on_reboot != VM_POLICY_RESTART)
+		add(&walk, "OnReboot", vm_policy_to_string(config->on_reboot), reboot_needs);
 }
 
 /* ---- what a QEMU has of it ---- */

@@ -65,10 +65,17 @@ bool vm_config_equal(const VmConfig *a, const VmConfig *b)
 /* Roost's own business: a change of them waits for nothing. */
 static bool is_own_key(const char *key)
 {
-	static const char *const own[] = {
-		"Name", "Description", "Autostart", "ShutdownTimeout", "Metadata", NULL};
+	static const char *const own[] = {"Name", "Description", "Autostart", "ShutdownTimeout", "OnPowerOff",
+		"OnCrash", "Metadata", NULL};
 
 	return g_strv_contains(own, key);
+}
+
+/* What it is to be told by comes with the next start. */
+static bool lacks_panic(const VmConfig *defined, const VmConfig *running)
+{
+	return defined->on_crash != running->on_crash && vm_config_has_panic(defined) &&
+	       !vm_config_has_panic(running);
 }
 
 char **vm_config_pending(const VmConfig *defined, const VmConfig *running)
@@ -88,7 +95,9 @@ char **vm_config_pending(const VmConfig *defined, const VmConfig *running)
 	while (g_variant_iter_next(&iter, "{&sv}", &key, &value)) {
 		g_autoptr(GVariant) now = value, then = g_variant_lookup_value(then_dict, key, NULL);
 
-		if (!is_own_key(key) && (!then || !g_variant_equal(now, then)))
+		if (strcmp(key, "OnCrash") == 0 && lacks_panic(defined, running))
+			g_ptr_array_add(keys, g_strdup(key));
+		else if (!is_own_key(key) && (!then || !g_variant_equal(now, then)))
 			g_ptr_array_add(keys, g_strdup(key));
 	}
 	if (keys->len == 0)

@@ -29,7 +29,10 @@ const ConfigWords config_firmware_words = {WORDS("bios", "uefi", "uefi-secure")}
 const ConfigWords config_display_words = {WORDS("none", "vnc"), LATER_WORDS("spice", "dbus")};
 const ConfigWords config_watchdog_words = {WORDS("", "i6300esb", "ib700"), .open_ended = true};
 const ConfigWords config_watchdog_action_words = {
-	WORDS("reset", "shutdown", "poweroff", "pause", "inject-nmi", "none"), LATER_WORDS("dump")};
+	WORDS("reset", "shutdown", "poweroff", "pause", "inject-nmi", "none", "dump")};
+const ConfigWords config_policy_words = {WORDS("destroy", "restart", "preserve")};
+const ConfigWords config_crash_policy_words = {
+	WORDS("destroy", "restart", "preserve", "dump-destroy", "dump-restart")};
 const ConfigWords config_nic_type_words = {WORDS("user", "none"), LATER_WORDS("bridge", "tap")};
 const ConfigWords config_nic_model_words = {WORDS("virtio", "e1000e"), LATER_WORDS("e1000", "rtl8139")};
 
@@ -139,8 +142,12 @@ static const ConfigKey vm_keys[] = {
 	{"Display", WORD(VmConfig, display, config_display_words)},
 	{"RNG", BOOLEAN(VmConfig, rng)},
 	{"Panic", BOOLEAN(VmConfig, panic)},
+	{"Agent", BOOLEAN(VmConfig, agent)},
 	{"Watchdog", WORD(VmConfig, watchdog, config_watchdog_words)},
 	{"OnWatchdog", WORD(VmConfig, on_watchdog, config_watchdog_action_words)},
+	{"OnPowerOff", WORD(VmConfig, on_power_off, config_policy_words)},
+	{"OnReboot", WORD(VmConfig, on_reboot, config_policy_words)},
+	{"OnCrash", WORD(VmConfig, on_crash, config_crash_policy_words)},
 	{"Autostart", BOOLEAN(VmConfig, autostart)},
 	/* A bound, so that a deadline made of it can't wrap around, and JSON's signed numbers hold it. */
 	{"ShutdownTimeout", .signature = "t", .set = config_set_uint64, .get = config_get_uint64,
@@ -156,11 +163,7 @@ static const ConfigKey vm_keys[] = {
 	{"QemuArguments", .signature = "as", .set = config_set_strings, .get = config_get_strings,
 		.offset = offsetof(VmConfig, qemu_arguments)},
 	{"MaxMemory"},
-	{"Agent"},
 	{"TPM"},
-	{"OnPowerOff"},
-	{"OnReboot"},
-	{"OnCrash"},
 	{"StartOrder"},
 	{"StartDelay"},
 	{"OnHostShutdown"},

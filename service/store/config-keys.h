@@ -59,7 +59,7 @@ extern const ConfigTable config_vm_table;
 extern const ConfigWords config_machine_type_words, config_accelerator_words, config_disk_format_words,
 	config_disk_device_words, config_disk_bus_words, config_disk_cache_words, config_console_type_words,
 	config_display_words, config_firmware_words, config_watchdog_words, config_watchdog_action_words,
-	config_nic_type_words, config_nic_model_words;
+	config_policy_words, config_crash_policy_words, config_nic_type_words, config_nic_model_words;
 
 /* NULL: there is none of that name. */
 const ConfigKey *config_table_find(const ConfigTable *table, const char *name);

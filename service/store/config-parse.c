@@ -230,6 +230,8 @@ int vm_config_new_from_variant(GVariant *dict, VmConfig **ret_config, char **ret
 	config = g_new0(VmConfig, 1);
 	ref_init(&config->ref);
 	config->vcpus = 1;
+	config->on_reboot = VM_POLICY_RESTART;
+	config->on_crash = VM_POLICY_PRESERVE;
 	config->shutdown_timeout_usec = VM_DEFAULT_SHUTDOWN_TIMEOUT_USEC;
 	r = read_dict(&reader, normal, config);
 	if (r < 0)

@@ -40,6 +40,7 @@ DEFINE_ENUM(vm_firmware, VmFirmware, config_firmware_words)
 DEFINE_ENUM(vm_display, VmDisplay, config_display_words)
 DEFINE_ENUM(vm_watchdog, VmWatchdog, config_watchdog_words)
 DEFINE_ENUM(vm_watchdog_action, VmWatchdogAction, config_watchdog_action_words)
+DEFINE_ENUM(vm_policy, VmPolicy, config_crash_policy_words)
 DEFINE_ENUM(nic_type, NicType, config_nic_type_words)
 DEFINE_ENUM(nic_model, NicModel, config_nic_model_words)
 DEFINE_ENUM(disk_format, DiskFormat, config_disk_format_words)
@@ -144,6 +145,19 @@ VmConfig *vm_config_with_on_watchdog(const VmConfig *config, VmWatchdogAction ac
 
 	copy->on_watchdog = action;
 	return copy;
+}
+
+VmConfig *vm_config_with_on_reboot(const VmConfig *config, VmPolicy policy)
+{
+	VmConfig *copy = config_copy(config);
+
+	copy->on_reboot = policy;
+	return copy;
+}
+
+bool vm_config_has_panic(const VmConfig *config)
+{
+	return config->panic || config->on_crash != VM_POLICY_PRESERVE;
 }
 
 /* ---- giving it back ---- */

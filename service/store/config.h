@@ -72,8 +72,18 @@ typedef enum VmWatchdogAction {
 	VM_WATCHDOG_ACTION_PAUSE,
 	VM_WATCHDOG_ACTION_INJECT_NMI,
 	VM_WATCHDOG_ACTION_NONE,
+	VM_WATCHDOG_ACTION_DUMP,
 	VM_WATCHDOG_ACTION_MAX
 } VmWatchdogAction;
+/* What becomes of a VM whose guest powered off, reset or crashed. */
+typedef enum VmPolicy {
+	VM_POLICY_DESTROY,
+	VM_POLICY_RESTART,
+	VM_POLICY_PRESERVE,
+	VM_POLICY_DUMP_DESTROY, /* OnCrash alone, and the next */
+	VM_POLICY_DUMP_RESTART,
+	VM_POLICY_MAX
+} VmPolicy;
 typedef enum NicType { NIC_TYPE_USER, NIC_TYPE_NONE, NIC_TYPE_MAX } NicType;
 typedef enum NicModel { NIC_MODEL_VIRTIO, NIC_MODEL_E1000E, NIC_MODEL_MAX } NicModel;
 typedef enum DiskFormat { DISK_FORMAT_RAW, DISK_FORMAT_QCOW2, DISK_FORMAT_MAX } DiskFormat;
@@ -111,6 +121,8 @@ const char *vm_watchdog_to_string(VmWatchdog watchdog); /* "" for none */
 int vm_watchdog_from_string(const char *s);
 const char *vm_watchdog_action_to_string(VmWatchdogAction action);
 int vm_watchdog_action_from_string(const char *s);
+const char *vm_policy_to_string(VmPolicy policy);
+int vm_policy_from_string(const char *s);
 const char *nic_type_to_string(NicType type);
 int nic_type_from_string(const char *s);
 const char *nic_model_to_string(NicModel model);
@@ -169,8 +181,10 @@ typedef struct VmConfig {
 	VmDisplay display;
 	bool rng;
 	bool panic;
+	bool agent;
 	VmWatchdog watchdog;
 	VmWatchdogAction on_watchdog;
+	VmPolicy on_power_off, on_reboot, on_crash;
 	bool autostart;
 	uint64_t shutdown_timeout_usec; /* 0: no limit */
 	/* Carried out by systemd, where QEMU runs in a unit of its own. 0: systemd's own, or none. */
@@ -222,6 +236,11 @@ GVariant *vm_config_to_variant(const VmConfig *config);
 VmConfig *vm_config_with_autostart(const VmConfig *config, bool autostart);
 VmConfig *vm_config_with_name(const VmConfig *config, const char *name);
 VmConfig *vm_config_with_on_watchdog(const VmConfig *config, VmWatchdogAction action);
+VmConfig *vm_config_with_on_reboot(const VmConfig *config, VmPolicy policy);
+
+/* Any thread: whether the guest can tell that it panicked: it is asked for, or something is to be done then.
+ */
+bool vm_config_has_panic(const VmConfig *config);
 
 /* Any thread: whether the name is one (1-64 letters, digits, `._-`, first a letter or digit, not of a UUID's
  * form). With *ret_complaint set when it is not. */

@@ -79,6 +79,22 @@ int state_dir_remove_images(
 /* Removes the record alone. */
 int state_dir_forget_images(StateDir *dir, const char *uuid);
 
+/* ---- dumps of guests' memory: state-dir-dumps.c ---- */
+#define STATE_DIR_DUMPS_MAX 3 /* whole ones of a VM */
+
+/* A file for one, `<state-dir>/dumps/<uuid>.partial`, in place of one that is there; and of the whole ones so
+ * many are removed, the oldest first, that there is a place for it. -ENOSPC: there is no room for so many
+ * bytes; nothing was removed but the partial one. */
+int state_dir_begin_dump(StateDir *dir, const char *uuid, uint64_t bytes, int *ret_fd);
+/* It is whole: durably `<uuid>-<UTC time>.elf`. *ret_path: the caller frees; set also if only the folder
+ * can't be synced. */
+int state_dir_finish_dump(StateDir *dir, const char *uuid, char **ret_path);
+bool state_dir_has_partial_dump(StateDir *dir, const char *uuid);
+/* The partial one, if there is one. */
+int state_dir_drop_dump(StateDir *dir, const char *uuid);
+/* All of a VM. */
+int state_dir_remove_dumps(StateDir *dir, const char *uuid);
+
 /* ---- what need not be found out twice: state-dir-cache.c ---- */
 #define STATE_DIR_CACHE_MAX (1024U * 1024)
 

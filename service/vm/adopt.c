@@ -27,6 +27,8 @@ static VmHandoff *make_handoff(
 	output = g_build_filename(folder, VM_OUTPUT_NAME, NULL);
 	/* Without it, what QEMU says is not heard. */
 	handoff->output_fd = MAX(fd_open_fifo(output), -1);
+	handoff->has_agent = config->agent;
+	handoff->has_nics = config->n_nics > 0;
 	handoff->n_consoles = config->n_consoles;
 	handoff->console_fds = g_new(int, config->n_consoles + 1);
 	handoff->console_paths = g_new0(char *, config->n_consoles + 1);
@@ -87,7 +89,9 @@ static void ended_meanwhile(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 		.message = g_strdup("it ended while the service was down"),
 	};
 	vm->wanted |= VM_WANT_CLEANUP;
+	vm->started_id = operation_next_id();
 	log_vm(LOG_WARNING, vm->config->name, vm->uuid, "its QEMU ended while the service was down");
+	policy_qemu_died(vm);
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	/* The event thread, once it runs, has the folder removed. */
 	vm_list(vm);
@@ -132,6 +136,7 @@ int vm_adopt_process(Vm *vm) NO_THREAD_SAFETY_ANALYSIS
 	}
 	folder = runtime_dir_vm_path(dir, vm->uuid);
 	vm->epoch = record.epoch;
+	vm->started_id = operation_next_id();
 	vm->pid = (uint32_t)process->pid;
 	vm->accelerator = record.accelerator;
 	vm->unit = record.unit[0] != '\0' ? g_strdup(record.unit) : NULL;

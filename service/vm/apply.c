@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qemu/command-line.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "vm/vm.h"
@@ -68,6 +69,7 @@ VmView *vm_make_view(Vm *vm)
 	view->state = vm->shown_state;
 	view->reason = vm->shown_reason;
 	view->state_since_usec = vm->shown_since_usec;
+	view->agent_connected = vm->agent_connected;
 	view->responsive = vm->responsive;
 	view->unresponsive_since_usec = vm->responsive ? 0 : vm->unresponsive_since_usec;
 	view->pid = vm->pid;
@@ -104,6 +106,15 @@ void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec)
 	vm_list(vm);
 }
 
+void vm_set_alarm(Vm *vm, VmAlarm alarm, uint64_t usec)
+{
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.alarms_usec[alarm] = clock_monotonic_usec() + engine_scaled_usec(vm->engine, usec);
+	vm->mail.listed_for_io = true;
+	leaf_unlock(&vm->mail.mutex);
+	vm_list(vm);
+}
+
 uint64_t vm_shutdown_deadline_usec(Vm *vm)
 {
 	uint64_t deadline_usec;
@@ -125,20 +136,26 @@ static VmReason take_stop_reason(Vm *vm, VmReason otherwise) REQUIRES(vm->lock)
 
 static void apply_stop(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted. */
-	if (vm->hints.powered_off || !vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
+	/* After a power-off the STOP belongs to it, and QEMU is being ended or restarted, or kept so. */
+	if (vm->hints.powered_off || vm->hints.restarting || vm->hints.preserved ||
+		!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING)
 		return;
 	vm_set_state(vm, VM_STATE_PAUSED, take_stop_reason(vm, VM_REASON_USER), false);
+	policy_stopped(vm);
 }
 
 static void apply_resume(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	vm->hints.stop_reason = VM_REASON_MAX;
+	VmReason reason =
+		vm->hints.restart_reason != VM_REASON_MAX ? vm->hints.restart_reason : VM_REASON_USER;
+
+	vm->hints.stop_reason = vm->hints.restart_reason = VM_REASON_MAX;
+	vm->hints.preserved = false;
 	/* A Start's own step: what comes after it, a power-off or an error, must find the VM running. */
 	if (vm->state == VM_STATE_STARTING)
-		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, true);
+		vm_set_state(vm, VM_STATE_RUNNING, vm->reason, true);
 	else if (vm->state == VM_STATE_PAUSED || vm->state == VM_STATE_SUSPENDED)
-		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_USER, false);
+		vm_set_state(vm, VM_STATE_RUNNING, reason, false);
 }
 
 static void apply_suspend(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -155,8 +172,9 @@ static void apply_wakeup(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 
 static void apply_reset(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	if (vm->hints.restarting) {
-		vm->hints.restarting = false;
+	vm->hints.preserved = vm->hints.watchdog_resets = false;
+	if (vm->hints.restarting || vm->hints.restart_lost) {
+		vm->hints.restarting = vm->hints.restart_lost = false;
 		vm_send(vm, "cont", NULL);
 		return;
 	}
@@ -189,6 +207,8 @@ static void apply_watchdog(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
 	if (data_is(entry, "action", "pause"))
 		vm->hints.stop_reason = VM_REASON_WATCHDOG;
+	if (data_is(entry, "action", "reset"))
+		vm->hints.watchdog_resets = true;
 	/* QEMU ends without a SHUTDOWN then. */
 	if (data_is(entry, "action", "poweroff"))
 		vm->hints.off_reason = VM_REASON_WATCHDOG;
@@ -196,6 +216,8 @@ static void apply_watchdog(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 
 static void apply_panic(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
+	/* Then a STOP follows, and OnCrash is carried out; or a SHUTDOWN behind it. One that goes on has not
+	 * stopped. */
 	if (data_is(entry, "action", "pause"))
 		vm->hints.stop_reason = VM_REASON_PANIC;
 	if (data_is(entry, "action", "poweroff"))
@@ -203,31 +225,12 @@ static void apply_panic(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 }
 
 /* ---- the guest powers off; QEMU ends ---- */
-static void restart_guest(Vm *vm) REQUIRES(vm->lock)
-{
-	/* The same QEMU: it sits in `shutdown`, is reset, goes on when the RESET is heard, and the RESUME
-	 * makes it running. */
-	vm->hints.powered_off = false;
-	vm->hints.restarting = true;
-	vm->hints.shutdown_asked = vm->hints.reboot_asked = false;
-	vm_set_deadlines(vm, 0, 0);
-	vm_set_state(vm, VM_STATE_PAUSED, VM_REASON_USER, true);
-	vm_send(vm, "system_reset", NULL);
-}
-
-static void end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock)
-{
-	if (vm->hints.off_reason == VM_REASON_MAX)
-		vm->hints.off_reason = reason;
-	vm_set_state(vm, VM_STATE_STOPPING, reason, false);
-	/* `quit` closes the images in order; if QEMU does not come to an end by it, it is killed. */
-	vm_send(vm, "quit", NULL);
-	vm_set_deadlines(vm, 0, clock_monotonic_usec() + engine_scaled_usec(vm->engine, ENGINE_QUIT_USEC));
-}
-
 static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	if (!data_is(entry, "guest", "true") && !data_is(entry, "reason", "guest-panic")) {
+	/* A reset that was asked for past us while QEMU stops at resets. */
+	bool asked_reset = data_is(entry, "reason", "host-qmp-system-reset");
+
+	if (!asked_reset && !data_is(entry, "guest", "true") && !data_is(entry, "reason", "guest-panic")) {
 		/* From the host: quit or a signal; QEMU ends by itself. */
 		vm->hints.powered_off_clean = true;
 		return;
@@ -235,12 +238,14 @@ static void apply_shutdown(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	if (vm->hints.powered_off || !vm_state_is_active(vm->state))
 		return;
 	vm->hints.powered_off = true;
-	if (vm->hints.reboot_asked)
-		restart_guest(vm);
+	if (asked_reset || vm->hints.reboot_asked)
+		policy_restart_guest(vm, VM_REASON_USER);
 	else if (data_is(entry, "reason", "guest-panic"))
-		end_qemu(vm, VM_REASON_PANIC);
+		policy_panicked(vm, true);
+	else if (data_is(entry, "reason", "guest-reset") && policy_stops_resets(vm))
+		policy_reset(vm);
 	else
-		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+		policy_powered_off(vm);
 }
 
 static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
@@ -267,6 +272,23 @@ static void apply_shutdown_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm-
 		vm_set_state(vm, VM_STATE_RUNNING, VM_REASON_SHUTDOWN_TIMEOUT, true);
 }
 
+static void apply_reset_window(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	policy_close_reset_window(vm);
+}
+
+static void apply_dump_completed(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	g_autofree char *words = qmp_data_get(entry->data, entry->data_size, "error");
+
+	dump_completed(vm, !data_is(entry, "result.status", "completed"), words);
+}
+
+static void apply_dump_timeout(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	dump_timed_out(vm);
+}
+
 /* `kill_reason`: VM_REASON_MAX if it was not killed. */
 static VmState state_after_exit(Vm *vm, VmReason kill_reason, VmReason *ret_reason) REQUIRES(vm->lock)
 {
@@ -290,6 +312,7 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 {
 	vm->n_exits++;
 	vm->pid = 0;
+	vm->agent_connected = false;
 	vm->responsive = true;
 	vm->running_config = vm_config_unref(vm->running_config);
 	g_clear_pointer(&vm->unit, g_free);
@@ -301,6 +324,7 @@ static void forget_process(Vm *vm) REQUIRES(vm->lock)
 	/* Whoever sets them holds the VM lock: none can be set for this process from here on. */
 	leaf_lock(&vm->mail.mutex);
 	vm->mail.shutdown_deadline_usec = vm->mail.quit_deadline_usec = 0;
+	memset(vm->mail.alarms_usec, 0, sizeof vm->mail.alarms_usec);
 	leaf_unlock(&vm->mail.mutex);
 }
 
@@ -345,9 +369,12 @@ static void apply_exit(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 	if (vm->hints.holds_state)
 		vm_release_state(vm);
 	/* A Start that is under way finds out by itself, and says what became of it. */
-	if (vm->state != VM_STATE_STARTING)
+	if (vm->state != VM_STATE_STARTING) {
 		vm_set_state(vm, state, reason, false);
-	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
+		if (state == VM_STATE_CRASHED)
+			policy_qemu_died(vm);
+	}
+	vm->hints = VM_HINTS_NONE;
 }
 
 /* systemd, whose child it was, says how it ended. */
@@ -418,9 +445,11 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 	if (!vm_state_is_active(vm->state) || vm->state == VM_STATE_STARTING || vm->hints.powered_off ||
 		vm->hints.restarting)
 		return;
+	if (policy_heard_again(vm, strcmp(status, "running") == 0))
+		return;
 	if (strcmp(status, "shutdown") == 0) {
-		vm->hints.powered_off = true;
-		end_qemu(vm, vm->hints.shutdown_asked ? VM_REASON_USER : VM_REASON_GUEST);
+		if (!vm->hints.preserved)
+			policy_powered_off(vm);
 		return;
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(run_states); i++) {
@@ -436,15 +465,53 @@ static void apply_resync_status(Vm *vm, const EventEntry *entry) REQUIRES(vm->lo
 			return;
 		stage_resync_event(vm, run_states[i].state);
 		vm_set_state(vm, run_states[i].state, run_states[i].reason, false);
+		policy_stopped(vm);
 		return;
 	}
+}
+
+/* ---- the agent's port ---- */
+static void set_agent(Vm *vm, bool connected) REQUIRES(vm->lock)
+{
+	if (vm->agent_connected == connected)
+		return;
+	vm->agent_connected = connected;
+	vm->dirty = true;
+}
+
+static void apply_port(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	if (vm->running_config && vm->running_config->agent && data_is(entry, "id", QEMU_AGENT_ID))
+		set_agent(vm, data_is(entry, "open", "true"));
+}
+
+static void apply_resync_agent(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
+{
+	bool connected = data_is(entry, "open", "true");
+	uint64_t now_usec = clock_realtime_usec();
+	g_autofree char *data = g_strdup_printf(
+		"{\"id\": \"%s\", \"open\": %s}", QEMU_AGENT_ID, connected ? "true" : "false");
+	const EventRecord record = {
+		.id = EVENT_VSERPORT_CHANGE,
+		.origin = EVENT_ORIGIN_RESYNC,
+		.key = QEMU_AGENT_ID,
+		.data = data,
+		.data_size = strlen(data),
+		.count = 1,
+		.first_usec = now_usec,
+		.last_usec = now_usec,
+	};
+
+	if (!vm->running_config || !vm->running_config->agent || vm->agent_connected == connected)
+		return;
+	event_set_add(&vm->staged.events, &record);
+	set_agent(vm, connected);
 }
 
 /* ---- awake or not ---- */
 static void apply_unresponsive(Vm *vm, const EventEntry *entry) REQUIRES(vm->lock)
 {
-	/* The RESET that was awaited may be lost with the connection: the resync after it looks anew. */
-	vm->hints.restarting = false;
+	policy_unresponsive(vm);
 	if (!vm->responsive || vm->pid == 0)
 		return;
 	vm->responsive = false;
@@ -480,6 +547,11 @@ static const ApplyFunc handlers[EVENT_ID_MAX] = {
 	[EVENT_UNRESPONSIVE] = apply_unresponsive,
 	[EVENT_RESPONSIVE] = apply_responsive,
 	[EVENT_SHUTDOWN_TIMEOUT] = apply_shutdown_timeout,
+	[EVENT_RESET_WINDOW] = apply_reset_window,
+	[EVENT_VSERPORT_CHANGE] = apply_port,
+	[EVENT_RESYNC_AGENT] = apply_resync_agent,
+	[EVENT_DUMP_COMPLETED] = apply_dump_completed,
+	[EVENT_DUMP_TIMEOUT] = apply_dump_timeout,
 };
 
 void vm_apply(Vm *vm, const EventEntry *entry)

@@ -74,6 +74,9 @@ static const EventRow rows[EVENT_ID_MAX] = {
 	[EVENT_UNRESPONSIVE]               = {"unresponsive", COUNT, S, KEEP, .internal = true},
 	[EVENT_RESPONSIVE]                 = {"responsive", COUNT, S, KEEP, .internal = true},
 	[EVENT_SHUTDOWN_TIMEOUT]           = {"shutdown timeout", NEVER, S, KEEP, .internal = true},
+	[EVENT_RESYNC_AGENT]               = {"resync query-chardev", LAST, KEEP, .internal = true},
+	[EVENT_DUMP_TIMEOUT]               = {"dump timeout", COUNT, S, KEEP, .internal = true},
+	[EVENT_RESET_WINDOW]               = {"reset window", COUNT, S, KEEP, .internal = true},
 	[EVENT_EXIT_STATUS]                = {"exit status", NEVER, S, KEEP, .internal = true},
 };
 /* clang-format on */

@@ -70,6 +70,8 @@ void vm_run_internal(Vm *vm, unsigned bits)
 	bool clean;
 	int r;
 
+	if (bits & VM_WANT_DUMP)
+		dump_run(vm);
 	if (!(bits & VM_WANT_CLEANUP))
 		return;
 	/* A Start may have been quicker than this, or the VM's UUID may be another's by now. From here on no
@@ -82,6 +84,10 @@ void vm_run_internal(Vm *vm, unsigned bits)
 	r = vm_files_remove_runtime(vm);
 	if (r < 0)
 		log_warning("run-time files of VM %s can't be removed: %s", vm->uuid, g_strerror(-r));
+	r = state_dir_drop_dump(vm->engine->options.state_dir, vm->uuid);
+	if (r < 0)
+		log_warning(
+			"a dump of VM %s that is not whole can't be removed: %s", vm->uuid, g_strerror(-r));
 	if (vm->persistent)
 		return;
 	vm_lock(vm);

@@ -34,9 +34,14 @@ struct VmLink {
 	bool told_lost;                  /* the loss of the monitor was logged, and it was not back since */
 	unsigned n_consoles;
 
-	uint64_t last_heard_usec;     /* monotonic: when bytes last came from the monitor */
-	uint64_t query_id;            /* the query-status that is under way: a probe or a resync; 0: none */
+	uint64_t last_heard_usec; /* monotonic: when bytes last came from the monitor */
+	uint64_t query_id;        /* the query-status that is under way: a probe or a resync; 0: none */
+	uint64_t agent_query_id;  /* the query-chardev behind it; 0: none */
+	bool has_agent, has_nics;
 	uint64_t query_deadline_usec; /* then it does not answer; 0: none */
+	uint64_t filter_query_id;     /* the query-rx-filter that is under way; 0: none */
+	uint64_t filter_usec;         /* when it is due; 0: it is not wanted */
+	uint64_t last_filter_usec;    /* when it was last sent */
 	bool resyncing;               /* holds one of the engine's places */
 	bool in_resync_line;
 	bool resync_wanted;
@@ -44,6 +49,7 @@ struct VmLink {
 	uint64_t reconnect_usec; /* when to try again; 0: connected */
 	bool fresh;              /* started by us a moment ago: nothing to be found out */
 	uint64_t shutdown_deadline_usec, quit_deadline_usec; /* copies of the mail's */
+	uint64_t alarms_usec[VM_ALARM_MAX];                  /* 0: not set */
 };
 
 /* link-timer.c */
@@ -52,6 +58,8 @@ int link_timer_new(VmLink *link) ON_EVENT_THREAD;
 void link_timer_arm(VmLink *link) ON_EVENT_THREAD;
 /* The monitor is ready, or asks are due: sends query-status if allowed now. */
 void link_resync(VmLink *link) ON_EVENT_THREAD;
+/* A NIC has told of a new receive filter, or may have: it tells of the next one once it was asked. */
+void link_want_filter(VmLink *link) ON_EVENT_THREAD;
 /* A reply nobody waits for. */
 void link_handle_reply(VmLink *link, uint64_t id, const QmpReply *reply) ON_EVENT_THREAD;
 /* Gives the place back and starts the next in line. */

@@ -8,7 +8,9 @@
 #include "vm/link-private.h"
 
 #include <signal.h>
+#include <string.h>
 
+#include "qemu/command-line.h"
 #include "util/clock.h"
 
 /* ---- query-status ---- */
@@ -35,6 +37,16 @@ static void ask_status(VmLink *link) ON_EVENT_THREAD
 	link->query_id = id;
 	link->query_deadline_usec =
 		clock_monotonic_usec() + engine_scaled_usec(link->vm->engine, ENGINE_PROBE_ANSWER_USEC);
+}
+
+/* Its answer stands in the stream likewise. One that is lost with the connection is asked for anew. */
+static void ask_agent(VmLink *link) ON_EVENT_THREAD
+{
+	uint64_t id = engine_next_command_id();
+	g_autofree char *line = qmp_command_format("query-chardev", NULL, id);
+
+	if (qmp_monitor_send(link->monitor, line, strlen(line)) >= 0)
+		link->agent_query_id = id;
 }
 
 /* A resync needs one of the engine's places; VMs that somebody waits for come first. */
@@ -82,6 +94,8 @@ void link_resync(VmLink *link)
 	ask_status(link);
 	if (link->query_id == 0)
 		link_resync_done(link);
+	else if (link->has_agent)
+		ask_agent(link);
 	link_timer_arm(link);
 }
 
@@ -104,8 +118,41 @@ void link_resync_done(VmLink *link)
 	}
 }
 
+/* Of a query-chardev: whether the guest has the agent's port open. */
+static void file_agent(VmLink *link, const QmpReply *reply) ON_EVENT_THREAD
+{
+	g_autoptr(GVariant) list = reply->failed ? NULL : qmp_reply_to_variant(reply);
+
+	if (!list || !g_variant_is_of_type(list, G_VARIANT_TYPE("av")))
+		return;
+	for (size_t i = 0; i < g_variant_n_children(list); i++) {
+		g_autoptr(GVariant) boxed = g_variant_get_child_value(list, i);
+		g_autoptr(GVariant) chardev = g_variant_get_variant(boxed);
+		const char *label;
+		gboolean open;
+
+		if (g_variant_is_of_type(chardev, G_VARIANT_TYPE_VARDICT) &&
+			g_variant_lookup(chardev, "label", "&s", &label) &&
+			strcmp(label, QEMU_AGENT_ID) == 0 &&
+			g_variant_lookup(chardev, "frontend-open", "b", &open))
+			file_own(link->vm, EVENT_RESYNC_AGENT,
+				open ? "{\"open\": true}" : "{\"open\": false}");
+	}
+}
+
 void link_handle_reply(VmLink *link, uint64_t id, const QmpReply *reply)
 {
+	if (reply && id == link->filter_query_id) {
+		/* What the filter is nobody has asked. */
+		link->filter_query_id = 0;
+		link_timer_arm(link);
+		return;
+	}
+	if (reply && id == link->agent_query_id) {
+		link->agent_query_id = 0;
+		file_agent(link, reply);
+		return;
+	}
 	if (link->query_id == 0 || id != link->query_id) {
 		/* An operation gave this command up, and it was carried out after all, or not: look what is
 		 * true. Answers to what the policies send come here, too; they are rare. */
@@ -118,6 +165,41 @@ void link_handle_reply(VmLink *link, uint64_t id, const QmpReply *reply)
 		file_own(link->vm, EVENT_RESYNC_STATUS, reply->text);
 	link_resync_done(link);
 	link_timer_arm(link);
+}
+
+/* ---- query-rx-filter ---- */
+#define FILTER_PERIOD_USEC (1 * USEC_PER_SEC)
+
+/* A guest can change it at will: it is asked for once in a while, and not before the last answer. */
+void link_want_filter(VmLink *link)
+{
+	uint64_t now_usec = clock_monotonic_usec();
+
+	if (link->filter_usec != 0)
+		return;
+	link->filter_usec = link->last_filter_usec == 0
+				    ? now_usec
+				    : MAX(now_usec, link->last_filter_usec + FILTER_PERIOD_USEC);
+	link_timer_arm(link);
+}
+
+static bool can_ask_filter(const VmLink *link) ON_EVENT_THREAD
+{
+	return link->filter_usec != 0 && link->filter_query_id == 0 && link->monitor &&
+	       !link->monitor_closed && qmp_monitor_is_ready(link->monitor);
+}
+
+static void ask_filter(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
+{
+	uint64_t id = engine_next_command_id();
+	g_autofree char *line = qmp_command_format("query-rx-filter", NULL, id);
+
+	link->last_filter_usec = now_usec;
+	link->filter_usec = 0;
+	if (qmp_monitor_send(link->monitor, line, strlen(line)) >= 0)
+		link->filter_query_id = id;
+	else
+		link->filter_usec = now_usec + FILTER_PERIOD_USEC;
 }
 
 /* ---- the timer ---- */
@@ -138,6 +220,8 @@ void link_timer_arm(VmLink *link)
 {
 	uint64_t due_usec = earlier(link->shutdown_deadline_usec, link->quit_deadline_usec);
 
+	for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+		due_usec = earlier(due_usec, link->alarms_usec[i]);
 	due_usec = earlier(due_usec, link->query_deadline_usec);
 	due_usec = earlier(due_usec, link->reconnect_usec);
 	due_usec = earlier(due_usec, link->consoles_usec);
@@ -146,6 +230,8 @@ void link_timer_arm(VmLink *link)
 		if (link->resync_wanted)
 			due_usec = earlier(due_usec, link->last_resync_usec + ENGINE_RESYNC_PERIOD_USEC);
 	}
+	if (can_ask_filter(link))
+		due_usec = earlier(due_usec, link->filter_usec);
 	if (!link->timer)
 		return;
 	if (due_usec == 0) {
@@ -156,6 +242,11 @@ void link_timer_arm(VmLink *link)
 	sd_event_source_set_enabled(link->timer, SD_EVENT_ONESHOT);
 }
 
+static const EventId alarm_events[VM_ALARM_MAX] = {
+	[VM_ALARM_RESET_WINDOW] = EVENT_RESET_WINDOW,
+	[VM_ALARM_DUMP] = EVENT_DUMP_TIMEOUT,
+};
+
 static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 {
 	if (link->shutdown_deadline_usec != 0 && now_usec >= link->shutdown_deadline_usec) {
@@ -163,6 +254,11 @@ static void check_deadlines(VmLink *link, uint64_t now_usec) ON_EVENT_THREAD
 		link->shutdown_deadline_usec = 0;
 		file_own(link->vm, EVENT_SHUTDOWN_TIMEOUT, NULL);
 	}
+	for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+		if (link->alarms_usec[i] != 0 && now_usec >= link->alarms_usec[i]) {
+			link->alarms_usec[i] = 0;
+			file_own(link->vm, alarm_events[i], NULL);
+		}
 	if (link->quit_deadline_usec != 0 && now_usec >= link->quit_deadline_usec) {
 		link->quit_deadline_usec = 0;
 		vm_end_process(link->vm);
@@ -205,6 +301,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 	if (link->consoles_usec != 0 && now_usec >= link->consoles_usec)
 		link_connect_consoles(link);
 	check_query(link, now_usec);
+	if (can_ask_filter(link) && now_usec >= link->filter_usec)
+		ask_filter(link, now_usec);
 	link_timer_arm(link);
 	return 0;
 }

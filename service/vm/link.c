@@ -61,6 +61,8 @@ static void on_ready(void *user)
 		return;
 	}
 	link_resync(link);
+	if (link->has_nics)
+		link_want_filter(link);
 }
 
 static void on_event(void *user, const QmpEvent *event)
@@ -79,7 +81,10 @@ static void on_event(void *user, const QmpEvent *event)
 		.last_usec = time_usec,
 	};
 
+	assert_event_thread(__func__);
 	vm_file_event(link->vm, &record);
+	if (record.id == EVENT_NIC_RX_FILTER_CHANGED)
+		link_want_filter(link);
 }
 
 static void on_reply(void *user, uint64_t id, QmpReply *reply_consume)
@@ -88,10 +93,11 @@ static void on_reply(void *user, uint64_t id, QmpReply *reply_consume)
 	g_autoptr(QmpReply) reply = reply_consume;
 
 	assert_event_thread(__func__);
-	if (id != 0 && id == link->query_id) {
+	if (id != 0 && (id == link->query_id || id == link->agent_query_id || id == link->filter_query_id)) {
 		/* Filed as an event, at its place in the stream. */
-		link_handle_reply(link, id, reply);
+		/* That it answers comes first: what the answer begins may need it. */
 		vm_file_reply(link->vm, 0, NULL);
+		link_handle_reply(link, id, reply);
 		return;
 	}
 	if (!vm_file_reply(link->vm, id, g_steal_pointer(&reply)))
@@ -156,7 +162,8 @@ void link_lost(VmLink *link)
 {
 	link->monitor = qmp_monitor_free(link->monitor);
 	link->monitor_closed = false;
-	link->query_id = link->query_deadline_usec = 0;
+	link->filter_query_id = link->filter_usec = 0;
+	link->query_id = link->agent_query_id = link->query_deadline_usec = 0;
 	link_resync_done(link);
 	vm_file_closed(link->vm, link->closed_why);
 	vm_list(link->vm);
@@ -309,6 +316,8 @@ static void adopt(Vm *vm, VmHandoff *handoff_consume) ON_EVENT_THREAD
 	link->name = g_steal_pointer(&handoff->vm_name);
 	link->unit = g_steal_pointer(&handoff->unit);
 	link->output_fd = g_steal_fd(&handoff->output_fd);
+	link->has_agent = handoff->has_agent;
+	link->has_nics = handoff->has_nics;
 	link->last_heard_usec = clock_monotonic_usec();
 	r = watch(link);
 	if (r >= 0)
@@ -348,6 +357,7 @@ void vm_link_serve(Vm *vm)
 	ConsoleRequest *consoles = NULL;
 	g_autoptr(GString) send = NULL;
 	uint64_t shutdown_usec = 0, quit_usec = 0;
+	uint64_t alarms_usec[VM_ALARM_MAX] = {0};
 	autofd int fd = -1;
 	size_t fd_offset = 0;
 	bool resync = false, any;
@@ -368,6 +378,8 @@ void vm_link_serve(Vm *vm)
 		vm->mail.resync_wanted = false;
 		shutdown_usec = vm->mail.shutdown_deadline_usec;
 		quit_usec = vm->mail.quit_deadline_usec;
+		memcpy(alarms_usec, vm->mail.alarms_usec, sizeof alarms_usec);
+		memset(vm->mail.alarms_usec, 0, sizeof vm->mail.alarms_usec);
 	}
 	leaf_unlock(&vm->mail.mutex);
 	if (!any)
@@ -382,6 +394,9 @@ void vm_link_serve(Vm *vm)
 	if (vm->link) {
 		vm->link->shutdown_deadline_usec = shutdown_usec;
 		vm->link->quit_deadline_usec = quit_usec;
+		for (unsigned i = 0; i < VM_ALARM_MAX; i++)
+			if (alarms_usec[i] != 0)
+				vm->link->alarms_usec[i] = alarms_usec[i];
 		if (resync)
 			link_resync(vm->link);
 		link_timer_arm(vm->link);

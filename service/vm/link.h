@@ -24,6 +24,8 @@ struct VmHandoff {
 	int *console_fds; /* connected or -1; one for each console of the config */
 	char **console_paths;
 	unsigned n_consoles;
+	bool has_agent; /* a port for it */
+	bool has_nics;
 };
 
 /* Any thread. */

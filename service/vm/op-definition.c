@@ -108,7 +108,7 @@ static void clear_rename(OperationArgs *args)
 
 typedef struct Removal {
 	char *image; /* the first that could not be removed */
-	int r_images, r_definition, r_variables, r_runtime;
+	int r_images, r_definition, r_variables, r_runtime, r_dumps;
 } Removal;
 
 /* Images first: while one is left, the VM is, and can be undefined again. */
@@ -128,6 +128,8 @@ static void remove_files(Vm *vm, bool storage, uint64_t deadline_usec, Removal *
 		return;
 	ret->r_variables = state_dir_remove_nvram(dir, vm->uuid);
 	ret->r_images = state_dir_forget_images(dir, vm->uuid);
+	if (storage)
+		ret->r_dumps = state_dir_remove_dumps(dir, vm->uuid);
 	ret->r_runtime = vm_files_remove_runtime(vm);
 }
 
@@ -172,6 +174,7 @@ static bool run_undefine(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	}
 	warn_if_left(op->vm, removal.r_variables, "its firmware's variables are");
 	warn_if_left(op->vm, removal.r_images, "the record of its images is");
+	warn_if_left(op->vm, removal.r_dumps, "dumps of its memory are");
 	warn_if_left(op->vm, removal.r_runtime, "run-time files are");
 	vm->gone = true;
 	vm->dirty = true;

@@ -6,9 +6,16 @@ static bool run_pause(Operation *op, GError **error) REQUIRES(op->vm->lock)
 {
 	Vm *vm = op->vm;
 
-	if (vm->state == VM_STATE_PAUSED)
+	/* Being started again by a policy or a Reboot, it does not go on. */
+	if (vm->hints.restarting) {
+		vm->hints.restarting = false;
+		vm->hints.restart_reason = VM_REASON_MAX;
+		vm_set_state(op->vm, VM_STATE_PAUSED, VM_REASON_USER, true);
+	}
+	/* Unless it was told to go on, and has not said so yet. */
+	if (vm->state == VM_STATE_PAUSED && vm->hints.restart_reason == VM_REASON_MAX)
 		return true;
-	if (vm->state != VM_STATE_RUNNING) {
+	if (vm->state != VM_STATE_RUNNING && vm->state != VM_STATE_PAUSED) {
 		operation_refuse_state(op, "running", error);
 		return false;
 	}
@@ -41,6 +48,12 @@ static bool run_reset(Operation *op, GError **error) REQUIRES(op->vm->lock)
 		vm->state != VM_STATE_SUSPENDED && vm->state != VM_STATE_STOPPING) {
 		operation_refuse_state(op, "running or paused", error);
 		return false;
+	}
+	if (policy_stops_resets(op->vm)) {
+		if (!operation_execute(
+			    op, "set-action", g_variant_new_parsed("{'reboot': <'reset'>}"), NULL, error))
+			return false;
+		policy_open_reset_window(op->vm);
 	}
 	return operation_execute_and_wait(op, "system_reset", NULL, EVENT_RESET, NULL, error);
 }

@@ -93,7 +93,7 @@ static void undo_folder(Operation *op) REQUIRES(op->vm->lock)
 typedef struct Launch {
 	VmHandoff *handoff;
 	char *folder;
-	int qmp_listener, output_writer;
+	int qmp_listener, agent_listener, output_writer;
 	int *listeners; /* of consoles */
 	unsigned n_consoles;
 } Launch;
@@ -102,6 +102,7 @@ static void launch_clear(Launch *launch)
 {
 	vm_handoff_free(launch->handoff);
 	fd_close(&launch->qmp_listener);
+	fd_close(&launch->agent_listener);
 	fd_close(&launch->output_writer);
 	for (unsigned i = 0; i < launch->n_consoles; i++)
 		fd_close(&launch->listeners[i]);
@@ -132,6 +133,21 @@ static bool make_socket(
 	return true;
 }
 
+/* Nobody is at this end yet: that the guest has opened its end is told by QEMU. */
+static bool make_agent_socket(const VmConfig *config, Launch *launch, GError **error)
+{
+	g_autofree char *path = g_build_filename(launch->folder, "agent", NULL);
+
+	if (!config->agent)
+		return true;
+	launch->handoff->has_agent = true;
+	launch->agent_listener = fd_listen_unix(path);
+	if (launch->agent_listener < 0)
+		g_set_error(error, VM_ERROR, VM_ERROR_STORAGE_FAILED, "%s: %s", path,
+			g_strerror(-launch->agent_listener));
+	return launch->agent_listener >= 0;
+}
+
 static void set_folder_error(const Operation *op, int r, GError **error)
 {
 	g_autofree char *path = runtime_dir_vm_path(op->vm->engine->options.runtime_dir, op->vm->uuid);
@@ -147,6 +163,7 @@ static bool make_sockets(Operation *op, const Plan *plan, Launch *launch, GError
 	int r;
 
 	handoff->vm_name = g_strdup(config->name);
+	handoff->has_nics = config->n_nics > 0;
 	handoff->unit = g_strdup(plan->unit);
 	r = runtime_dir_make_vm(op->vm->engine->options.runtime_dir, config->uuid, &launch->folder);
 	if (r < 0) {
@@ -169,6 +186,8 @@ static bool make_sockets(Operation *op, const Plan *plan, Launch *launch, GError
 			    &handoff->console_paths[i], error))
 			return false;
 	}
+	if (!make_agent_socket(config, launch, error))
+		return false;
 	output = g_build_filename(launch->folder, VM_OUTPUT_NAME, NULL);
 	r = fd_make_fifo(output, &handoff->output_fd, &launch->output_writer);
 	if (r < 0) {
@@ -199,7 +218,8 @@ static bool record_definitions(Operation *op, const Plan *plan, GError **error)
 static GArray *inherited_fds(const Plan *plan, const Launch *launch)
 {
 	GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
-	const int others[] = {plan->nvram_fd, plan->facts.kernel_fd, plan->facts.initrd_fd};
+	const int others[] = {
+		launch->agent_listener, plan->nvram_fd, plan->facts.kernel_fd, plan->facts.initrd_fd};
 
 	g_array_append_val(fds, launch->qmp_listener);
 	g_array_append_vals(fds, launch->listeners, launch->n_consoles);
@@ -270,6 +290,7 @@ static bool start_process(Operation *op, const Plan *plan, Launch *launch, GErro
 		.accelerator = plan->facts.accelerator,
 		.qmp_fd = launch->qmp_listener,
 		.console_fds = launch->listeners,
+		.agent_fd = launch->agent_listener,
 		.nvram_fd = plan->nvram_fd,
 		.kernel_fd = plan->facts.kernel_fd,
 		.initrd_fd = plan->facts.initrd_fd,
@@ -291,6 +312,7 @@ static bool start_process(Operation *op, const Plan *plan, Launch *launch, GErro
 	/* Our copies of QEMU's ends: kept, they would hide its end from us. */
 	fd_close(&launch->output_writer);
 	fd_close(&launch->qmp_listener);
+	fd_close(&launch->agent_listener);
 	return started;
 }
 
@@ -416,12 +438,20 @@ static void name_tasks_max(const Operation *op, const Plan *plan, GError **error
 
 static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRES(op->vm->lock)
 {
-	g_auto(Launch) launch = {.qmp_listener = -1, .output_writer = -1, .handoff = vm_handoff_new(NULL)};
+	g_auto(Launch) launch = {.qmp_listener = -1,
+		.agent_listener = -1,
+		.output_writer = -1,
+		.handoff = vm_handoff_new(NULL)};
 	Vm *vm = op->vm;
 	uint64_t epoch = vm->epoch + 1;
 	bool spawned, recorded;
 
-	vm_set_state(op->vm, VM_STATE_STARTING, VM_REASON_USER, true);
+	vm_set_state(
+		op->vm, VM_STATE_STARTING, op->args.start.again ? VM_REASON_QEMU_EXIT : VM_REASON_USER, true);
+	/* Whoever starts it: that is what was wanted. */
+	leaf_lock(&vm->mail.mutex);
+	vm->mail.restart_after = 0;
+	leaf_unlock(&vm->mail.mutex);
 	operation_push_undo(op, undo_state);
 	operation_push_undo(op, undo_folder);
 	operation_release(op);
@@ -433,6 +463,7 @@ static bool launch_qemu(Operation *op, const Plan *plan, GError **error) REQUIRE
 		return false;
 
 	vm->epoch = epoch;
+	vm->started_id = op->entry.id;
 	vm->pid = (uint32_t)launch.handoff->process->pid;
 	vm->accelerator = plan->facts.accelerator;
 	vm->unit = g_strdup(plan->unit);
@@ -466,6 +497,8 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 			vm->config->name, vm_state_to_string(vm->state), vm->pid);
 		return false;
 	}
+	if (!op->args.start.again)
+		policy_forget_restarts(op->vm);
 	if (!prepare(op, &plan, error) || !launch_qemu(op, &plan, error))
 		return false;
 	/* The handshake comes before the first command's answer. */
@@ -478,7 +511,7 @@ static bool start(Operation *op, GError **error) REQUIRES(op->vm->lock)
 	log_vm_kind(LOG_INFO, LOG_KIND_STARTED, plan.config->name, vm->uuid, "its QEMU runs: process %u%s%s",
 		vm->pid, vm->unit ? " in " : "", vm->unit ? vm->unit : "");
 	if (vm->state == VM_STATE_STARTING)
-		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, VM_REASON_USER, true);
+		vm_set_state(op->vm, paused ? VM_STATE_PAUSED : VM_STATE_RUNNING, vm->reason, true);
 	return true;
 }
 

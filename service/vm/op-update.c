@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "qemu/command-line.h"
 #include "util/log.h"
 #include "vm/files.h"
 #include "vm/operation.h"
@@ -31,7 +32,7 @@ static bool watchdog_wanted(const VmConfig *running, const VmConfig *changed)
 
 static GVariant *watchdog_arguments(const VmConfig *config)
 {
-	return g_variant_new_parsed("{'action': <%s>}", vm_watchdog_action_to_string(config->on_watchdog));
+	return g_variant_new_parsed("{'action': <%s>}", qemu_watchdog_action(config->on_watchdog));
 }
 
 static VmConfig *watchdog_applied(const VmConfig *running, const VmConfig *changed)
@@ -41,21 +42,50 @@ static VmConfig *watchdog_applied(const VmConfig *running, const VmConfig *chang
 
 static void watchdog_undo(Operation *op);
 
+static bool reboot_wanted(const VmConfig *running, const VmConfig *changed)
+{
+	return running->on_reboot != changed->on_reboot;
+}
+
+static GVariant *reboot_arguments(const VmConfig *config)
+{
+	return g_variant_new_parsed(
+		"{'reboot': <%s>}", config->on_reboot == VM_POLICY_RESTART ? "reset" : "shutdown");
+}
+
+static VmConfig *reboot_applied(const VmConfig *running, const VmConfig *changed)
+{
+	return vm_config_with_on_reboot(running, changed->on_reboot);
+}
+
+static void reboot_undo(Operation *op);
+
 static const LiveChange live_changes[] = {
 	{"OnWatchdog", watchdog_wanted, "watchdog-set-action", watchdog_arguments, watchdog_applied,
 		watchdog_undo},
+	{"OnReboot", reboot_wanted, "set-action", reboot_arguments, reboot_applied, reboot_undo},
 };
 
 /* running_config still says what it was. */
-static void watchdog_undo(Operation *op) REQUIRES(op->vm->lock)
+static void undo_live(Operation *op, const LiveChange *live) REQUIRES(op->vm->lock)
 {
 	g_autoptr(GError) error = NULL;
 	Vm *vm = op->vm;
 
-	if (vm->running_config && !operation_execute(op, live_changes[0].command,
-					  watchdog_arguments(vm->running_config), NULL, &error))
-		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "OnWatchdog is not undone: %s",
+	if (vm->running_config &&
+		!operation_execute(op, live->command, live->arguments(vm->running_config), NULL, &error))
+		log_vm(LOG_WARNING, vm->config->name, vm->uuid, "%s is not undone: %s", live->key,
 			error->message);
+}
+
+static void watchdog_undo(Operation *op) REQUIRES(op->vm->lock)
+{
+	undo_live(op, &live_changes[0]);
+}
+
+static void reboot_undo(Operation *op) REQUIRES(op->vm->lock)
+{
+	undo_live(op, &live_changes[1]);
 }
 
 /* Whether there is a QEMU to be asked. */

@@ -13,7 +13,7 @@ uint64_t operation_next_id(void)
 	return atomic_fetch_add(&last_operation_id, 1) + 1;
 }
 
-Operation *operation_new(const OperationType *type, Vm *vm, OperationArgs *args_consume)
+static Operation *make(const OperationType *type, Vm *vm, OperationArgs *args_consume)
 {
 	Operation *op = g_new0(Operation, 1);
 	uint64_t length_usec = engine_deadline_usec(vm->engine, type->deadline);
@@ -34,6 +34,11 @@ Operation *operation_new(const OperationType *type, Vm *vm, OperationArgs *args_
 	}
 	op->undo = g_ptr_array_new();
 	return op;
+}
+
+Operation *operation_new(const OperationType *type, Vm *vm, OperationArgs *args_consume)
+{
+	return make(type, vm, args_consume);
 }
 
 Operation *operation_ref(Operation *op)
@@ -122,6 +127,20 @@ static void run_operation(Operation *op)
 		inbox_post(&op->vm->engine->inbox, &op->item);
 	}
 	vm_unlock(op->vm);
+}
+
+bool operation_run_own(const OperationType *type, Vm *vm, GError **error)
+{
+	g_autoptr(Operation) op = make(type, vm, NULL);
+	bool done;
+
+	op->own = true;
+	vm_lock(op->vm);
+	done = may_begin(op, error) && type->run(op, error);
+	if (!done)
+		undo(op);
+	vm_unlock(op->vm);
+	return done;
 }
 
 /* ---- the thread of a lane ---- */

@@ -15,6 +15,7 @@
 typedef union OperationArgs {
 	struct {
 		bool paused;
+		bool again; /* Roost's own: its QEMU has crashed */
 	} start;
 	struct {
 		bool has_timeout;
@@ -172,6 +173,10 @@ void operation_retake(Operation *op) ACQUIRES(op->vm->lock);
 
 /* From here on it can't be cancelled. False: it was cancelled before: *error is set. */
 bool operation_commit(Operation *op, GError **error);
+
+/* A worker, for internal work, no lock held: runs it to its end, as an operation that nobody has called for
+ * and that is in no lane. */
+bool operation_run_own(const OperationType *type, Vm *vm, GError **error) ON_WORKER;
 
 /* Registers a step to be undone if run() fails. The VM lock is held when it is called. */
 void operation_push_undo(Operation *op, UndoFunc func);

@@ -27,6 +27,7 @@ typedef struct VmView {
 	VmState state;
 	VmReason reason;
 	uint64_t state_since_usec;
+	bool agent_connected;
 	bool responsive;
 	uint64_t unresponsive_since_usec; /* realtime; 0 when responsive */
 	uint32_t pid;                     /* 0: none */

@@ -34,7 +34,7 @@ Vm *vm_new(Engine *engine, VmConfig *config_consume, uint32_t owner_uid,
 	vm->shown_reason = VM_REASON_DEFINED;
 	vm->state_since_usec = vm->shown_since_usec = clock_realtime_usec();
 	vm->responsive = true;
-	vm->hints = (VmHints){.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX};
+	vm->hints = VM_HINTS_NONE;
 	outbox_put_view(&vm->mail.out, vm_make_view(vm));
 	return vm;
 }

@@ -27,6 +27,7 @@ typedef enum VmLane { VM_LANE_QMP, VM_LANE_AGENT, VM_LANE_MAX } VmLane;
 /* Internal work (Lane.wanted). */
 #define VM_WANT_CLEANUP                                                                                      \
 	(1U << 0) /* remove the run-time files of a QEMU that has exited, and with it a transient VM */
+#define VM_WANT_DUMP (1U << 1) /* the next step of a dump */
 
 typedef struct VmLink VmLink;       /* event thread: monitor, pidfd, timers, consoles (link.h) */
 typedef struct VmHandoff VmHandoff; /* a new process's fds on their way to the event thread (link.h) */
@@ -56,6 +57,22 @@ typedef struct Waiter {
 	bool is_killed;
 } Waiter;
 
+/* A time that the event thread is to tell of, by an event of its own. */
+typedef enum VmAlarm {
+	VM_ALARM_RESET_WINDOW, /* QEMU is to stop at resets again */
+	VM_ALARM_DUMP,         /* a dump should be done by now */
+	VM_ALARM_MAX
+} VmAlarm;
+
+/* Of the guest's memory (dump.c). */
+typedef enum VmDump {
+	VM_DUMP_NONE,
+	VM_DUMP_WANTED,  /* internal work begins it */
+	VM_DUMP_RUNNING, /* QEMU writes */
+	VM_DUMP_DONE,    /* internal work puts it away, and the policy goes on */
+	VM_DUMP_FAILED   /* likewise */
+} VmDump;
+
 typedef struct VmMail {
 	Leaf mutex;
 	EventSet events;
@@ -78,24 +95,38 @@ typedef struct VmMail {
 	ConsoleRequest *consoles; /* owned list */
 	unsigned n_console_readers;
 	bool resync_wanted;
-	uint64_t shutdown_deadline_usec; /* monotonic; 0: none */
-	uint64_t quit_deadline_usec;     /* likewise: then QEMU is killed */
+	uint64_t shutdown_deadline_usec;    /* monotonic; 0: none */
+	uint64_t quit_deadline_usec;        /* likewise: then QEMU is killed */
+	uint64_t alarms_usec[VM_ALARM_MAX]; /* likewise: set, and not seen by the event thread yet */
+	uint64_t restart_after; /* QEMU crashed, and is to be started again unless a Kill came after
+				   this number, the Start's; 0: not wanted */
 } VmMail;
 
 /* What an operation asked of the guest, and what was heard that explains what comes next. All: lock. */
 typedef struct VmHints {
-	bool shutdown_asked;    /* Shutdown is under way */
-	bool reboot_asked;      /* Reboot: a power-off starts the guest again */
-	bool restarting;        /* it powered off and is being reset by us: `cont` follows the RESET */
-	bool force;             /* at the timeout: kill */
-	bool force_killed;      /* the timeout has passed and killed it */
-	bool powered_off;       /* SHUTDOWN came: QEMU is being ended by us */
-	bool powered_off_clean; /* SHUTDOWN came from the host's side (quit, SIGTERM) */
-	VmReason stop_reason;   /* for the next STOP; VM_REASON_MAX: none */
-	VmReason off_reason;    /* for the exit; VM_REASON_MAX: none */
+	bool shutdown_asked; /* Shutdown is under way */
+	bool reboot_asked;   /* Reboot: a power-off starts the guest again */
+	bool restarting;   /* it powered off or panicked and is being reset by us: `cont` follows the RESET */
+	bool restart_lost; /* the same, and QEMU was not heard since: a resync, or the RESET, tells what
+			      became of it */
+	VmReason restart_reason; /* why, while restarting and until the RESUME; VM_REASON_MAX: neither */
+	bool preserved;          /* it powered off or reset, and is kept so: QEMU's `shutdown` is no news */
+	bool watchdog_resets;    /* the watchdog has fired: the reset that comes is not the guest's */
+	bool force;              /* at the timeout: kill */
+	bool force_killed;       /* the timeout has passed and killed it */
+	bool powered_off;        /* SHUTDOWN came: QEMU is being ended by us */
+	bool powered_off_clean;  /* SHUTDOWN came from the host's side (quit, SIGTERM) */
+	VmDump dump;
+	VmPolicy dump_then;   /* what comes after it; PRESERVE: the guest goes on */
+	VmReason stop_reason; /* for the next STOP; VM_REASON_MAX: none */
+	VmReason off_reason;  /* for the exit; VM_REASON_MAX: none */
 	bool holds_state; /* an operation owns the STOP and RESUME it causes: the view shows the state from
 			     before */
 } VmHints;
+
+#define VM_HINTS_NONE                                                                                        \
+	((VmHints){                                                                                          \
+		.stop_reason = VM_REASON_MAX, .off_reason = VM_REASON_MAX, .restart_reason = VM_REASON_MAX})
 
 struct Vm {
 	Ref ref;
@@ -127,13 +158,16 @@ struct Vm {
 	VmState shown_state;
 	VmReason shown_reason;
 	uint64_t shown_since_usec;
+	bool agent_connected; /* the guest has the agent's port open */
 	bool responsive;
 	uint64_t unresponsive_since_usec; /* realtime */
 	VmAccelerator accelerator;        /* as run */
 	uint32_t pid;
-	char *unit;       /* of systemd's, that it runs in; NULL: none */
-	uint64_t epoch;   /* number of this QEMU process */
-	uint64_t n_exits; /* exits applied */
+	char *unit;                /* of systemd's, that it runs in; NULL: none */
+	uint64_t epoch;            /* number of this QEMU process */
+	uint64_t started_id;       /* the number of the operation that started it */
+	uint64_t restarts_usec[5]; /* monotonic: when policies started it again; 0: never */
+	uint64_t n_exits;          /* exits applied */
 	VmHints hints;
 	VmLastExit last_exit;
 	bool gone;             /* undefined */
@@ -231,10 +265,51 @@ VmView *vm_make_view(Vm *vm) REQUIRES(vm->lock);
 /* The holder: sets the times (monotonic; 0: none) at which a Shutdown has failed, and at which a QEMU that
  * was told to quit is killed. */
 void vm_set_deadlines(Vm *vm, uint64_t shutdown_usec, uint64_t quit_usec) REQUIRES(vm->lock);
+/* The holder: an event tells of it after this long (scaled). */
+void vm_set_alarm(Vm *vm, VmAlarm alarm, uint64_t usec) REQUIRES(vm->lock);
 /* The holder: the former of the two. */
 uint64_t vm_shutdown_deadline_usec(Vm *vm) REQUIRES(vm->lock);
 /* The holder: appends a QMP command whose answer nobody waits for. */
 void vm_send(Vm *vm, const char *command, GVariant *arguments) REQUIRES(vm->lock);
+
+/* ---- policies (policy.c): the holder ---- */
+/* The guest has powered off; has reset, and was stopped at it; has panicked, and is stopped (`powered_off`:
+ * by arguments of its own QEMU does not keep one that panicked); QEMU has ended by itself: what the
+ * definition wants is begun. */
+void policy_powered_off(Vm *vm) REQUIRES(vm->lock);
+void policy_reset(Vm *vm) REQUIRES(vm->lock);
+void policy_panicked(Vm *vm, bool powered_off) REQUIRES(vm->lock);
+void policy_qemu_died(Vm *vm) REQUIRES(vm->lock);
+/* It has stopped, for the VM's reason. */
+void policy_stopped(Vm *vm) REQUIRES(vm->lock);
+/* The guest is stopped: it is reset and goes on, in the same QEMU. */
+void policy_restart_guest(Vm *vm, VmReason reason) REQUIRES(vm->lock);
+/* QEMU is told to quit, and killed if it does not. */
+void policy_end_qemu(Vm *vm, VmReason reason) REQUIRES(vm->lock);
+/* Whether QEMU stops at resets. */
+bool policy_stops_resets(Vm *vm) REQUIRES(vm->lock);
+/* QEMU does not answer, or its monitor is lost; its state was asked for and is known again (`runs`: the guest
+ * does). True: the policy that was under way goes on from there. */
+void policy_unresponsive(Vm *vm) REQUIRES(vm->lock);
+bool policy_heard_again(Vm *vm, bool runs) REQUIRES(vm->lock);
+/* An internal operation has dumped the guest's memory, or could not: what comes then. */
+void policy_after_dump(Vm *vm, VmPolicy then) REQUIRES(vm->lock);
+/* QEMU was told not to, for a reset of ours: from now on until the time for it has passed. */
+void policy_open_reset_window(Vm *vm) REQUIRES(vm->lock);
+void policy_close_reset_window(Vm *vm) REQUIRES(vm->lock);
+/* Somebody has started it: what went before does not count any more. */
+void policy_forget_restarts(Vm *vm) REQUIRES(vm->lock);
+/* The bus thread: whether QEMU has crashed and is to be started again. It is asked once. */
+bool vm_take_restart(Vm *vm) ON_BUS_THREAD;
+
+/* ---- dumps (dump.c) ---- */
+/* The holder: the guest is stopped, and its memory is to be dumped; policy_after_dump() follows. */
+void dump_want(Vm *vm, VmPolicy then, const char *why) REQUIRES(vm->lock);
+/* The holder: QEMU says that it is done; the time for it is over. */
+void dump_completed(Vm *vm, bool failed, const char *words) REQUIRES(vm->lock);
+void dump_timed_out(Vm *vm) REQUIRES(vm->lock);
+/* A worker, internal work: the next step. */
+void dump_run(Vm *vm) ON_WORKER;
 
 /* ---- Kill (kill.c) ---- */
 /* The bus thread, no lock: wants QEMU gone, for this reason; `before` is a fresh number of the service's

@@ -62,6 +62,8 @@ static VmHandoff *make_handoff(Guest *guest)
 	handoff->qmp_path = g_build_filename(guest->world->folder, guest->vm->config->name, NULL);
 	handoff->qmp_fd = fd_connect_unix(handoff->qmp_path);
 	g_assert_cmpint(handoff->qmp_fd, >=, 0);
+	handoff->has_agent = guest->vm->config->agent;
+	handoff->has_nics = guest->vm->config->n_nics > 0;
 	handoff->n_consoles = n;
 	handoff->console_fds = g_new0(int, n + 1);
 	handoff->console_paths = g_new0(char *, n + 1);
@@ -98,6 +100,7 @@ static bool run_start(Operation *op, GError **error) NO_THREAD_SAFETY_ANALYSIS
 		gate_pass(world_start_gate);
 	operation_retake(op);
 	vm->epoch++;
+	vm->started_id = op->entry.id;
 	vm->pid = (uint32_t)handoff->process->pid;
 	vm->running_config = vm_config_ref(vm->config);
 	vm->dirty = true;

@@ -12,6 +12,7 @@
 #define FIRST_CONSOLE_FD 20
 
 #define KERNEL_FD     11
+#define AGENT_FD      14
 #define INITRD_FD     12
 #define NVRAM_FD      13
 #define FIRST_DISK_FD 40
@@ -44,6 +45,7 @@ static char **build_based(const VmConfig *config, const bool *block_devices, uns
 		.qmp_fd = QMP_FD,
 		.console_fds = console_fds,
 		.nvram_fd = NVRAM_FD,
+		.agent_fd = AGENT_FD,
 		.kernel_fd = KERNEL_FD,
 		.initrd_fd = INITRD_FD,
 		.disks = disks,

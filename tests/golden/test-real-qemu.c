@@ -181,7 +181,7 @@ static void guest_spawn(Guest *guest)
 	g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
 	QemuLayer layers[VM_DISKS_MAX];
 	QemuDisk disks[VM_DISKS_MAX] = {0};
-	int listeners[1 + VM_CONSOLES_MAX], nvram_fd = make_nvram(guest);
+	int listeners[1 + VM_CONSOLES_MAX], nvram_fd = make_nvram(guest), agent = -1;
 	g_auto(GStrv) argv = NULL;
 	int r;
 
@@ -201,11 +201,19 @@ static void guest_spawn(Guest *guest)
 	for (unsigned i = 0; i < config->n_consoles; i++)
 		listeners[1 + i] =
 			connected_listener(guest->folder, config->consoles[i].name, &guest->consoles[i]);
+	if (config->agent) {
+		g_autofree char *path = g_build_filename(guest->folder, "agent", NULL);
+
+		agent = fd_listen_unix(path);
+		g_assert_cmpint(agent, >=, 0);
+		g_array_append_val(fds, agent);
+	}
 	argv = qemu_command_line_build(&(QemuCommandLine){.binary = binary,
 		.config = config,
 		.accelerator = VM_ACCELERATOR_TCG,
 		.qmp_fd = listeners[0],
 		.console_fds = listeners + 1,
+		.agent_fd = agent,
 		.nvram_fd = nvram_fd,
 		.kernel_fd = add_file(fds, config->kernel, O_RDONLY),
 		.initrd_fd = add_file(fds, config->initrd, O_RDONLY),

@@ -16,18 +16,13 @@ static const struct {
 	const char *list, *key, *value;
 } later_keys[] = {
 	{NULL, "MaxMemory", "uint64 1073741824"},
-	{NULL, "Agent", "true"},
 	{NULL, "TPM", "true"},
-	{NULL, "OnPowerOff", "'destroy'"},
-	{NULL, "OnReboot", "'restart'"},
-	{NULL, "OnCrash", "'preserve'"},
 	{NULL, "StartOrder", "uint32 1"},
 	{NULL, "StartDelay", "uint64 1"},
 	{NULL, "OnHostShutdown", "'save'"},
 	{NULL, "OnHostSleep", "'pause'"},
 	{NULL, "Display", "'spice'"},
 	{NULL, "Display", "'dbus'"},
-	{NULL, "OnWatchdog", "'dump'"},
 	{"NICs", "Bridge", "'br0'"},
 	{"NICs", "Type", "'bridge'"},
 	{"NICs", "Type", "'tap'"},

@@ -25,7 +25,8 @@ static Client *start(void)
 	if (world.fixture)
 		return world.fixture->client;
 	world.fixture = guest_fixture(128);
-	world.vm = guest_define(world.fixture, "guest", "guest.login=ttyS0", NULL);
+	world.vm = guest_define(world.fixture, "guest", "guest.login=ttyS0",
+		"'Agent': <true>, 'NICs': <[{'Type': <'none'>}]>");
 	/* Opened before the guest has said a word. */
 	client_do(
 		world.fixture->client, world.vm, VM, "Start", g_variant_new_parsed("({'Paused': <true>},)"));
@@ -226,6 +227,21 @@ static void test_boots(void)
 	g_assert_cmpuint(fixture_pid(world.fixture, world.vm), ==, pid);
 }
 
+/* A guest that changes what its NIC receives, as often as it can: QEMU tells of it again and again, since it
+ * is asked each time, and not as often. */
+static void test_receive_filter(void)
+{
+	Client *c = start();
+	gsize mark = client_mark(c);
+
+	g_free(terminal_run(world.virtio,
+		"(while :; do ip link set eth0 promisc on; ip link set eth0 promisc off; done) & loop=$!"));
+	for (unsigned i = 0; i < 3; i++)
+		mark = client_await(c, mark, world.vm, "Event", "(*'NIC_RX_FILTER_CHANGED', *'nic-nic0'*") +
+		       1;
+	g_free(terminal_run(world.virtio, "kill $loop"));
+}
+
 /* The power button; the consoles end with QEMU. */
 static void test_shutdown(void)
 {
@@ -248,6 +264,38 @@ static void test_shutdown(void)
 		g_error("%s", text);
 }
 
+/* What an agent does first; also while no roostd runs. The port has the name that agents look for. Last: who
+ * has not started QEMU does not know how it ended. */
+static void test_agent(void)
+{
+	Client *c = start();
+	g_autofree char *name = NULL;
+	gsize mark;
+
+	terminal_close(world.virtio);
+	client_do(c, world.vm, VM, "Start", g_variant_new_parsed("({'Paused': <true>},)"));
+	world.virtio = terminal_open(c, world.vm, "virtio", false);
+	client_do(c, world.vm, VM, "Resume", NULL);
+	terminal_expect(world.virtio, "guest# ");
+	client_assert_property(c, world.vm, "AgentConnected", "false");
+	name = terminal_run(world.virtio, "cat /sys/class/virtio-ports/vport0p16/name");
+	g_assert_cmpstr(name, ==, "org.qemu.guest_agent.0\n");
+	mark = client_mark(c);
+	g_free(terminal_run(world.virtio, "exec 7<>/dev/vport0p16"));
+	client_await_property(c, world.vm, "AgentConnected", "true");
+	client_await(c, mark, world.vm, "Event", "(*'VSERPORT_CHANGE', *'qemu', *'open': <true>*");
+	fixture_kill_roostd(world.fixture);
+	mark = client_mark(c);
+	fixture_start_roostd(world.fixture);
+	client_await_property(c, world.vm, "AgentConnected", "true");
+	client_await(c, mark, world.vm, "Event", "(*'VSERPORT_CHANGE', *'resync', *'open': <true>*");
+	terminal_close(world.virtio);
+	world.virtio = terminal_open(c, world.vm, "virtio", false);
+	terminal_type(world.virtio, "exec 7>&-\n");
+	client_await_property(c, world.vm, "AgentConnected", "false");
+	client_do(c, world.vm, VM, "Kill", NULL);
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -258,7 +306,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/guest-console/read-only", test_read_only);
 	g_test_add_func("/guest-console/laggard", test_laggard);
 	g_test_add_func("/guest-console/boots", test_boots);
+	g_test_add_func("/guest-console/receive-filter", test_receive_filter);
 	g_test_add_func("/guest-console/shutdown", test_shutdown);
+	g_test_add_func("/guest-console/agent", test_agent);
 	status = g_test_run();
 	terminal_close(world.serial);
 	terminal_close(world.virtio);

@@ -485,6 +485,48 @@ static void test_late_answer(void)
 	assert_starts(f, systemd, web);
 }
 
+/* One that is to be started again waits for that. */
+static void test_restart(void)
+{
+	g_autoptr(Systemd) systemd = NULL;
+	g_autoptr(Fixture) f = world_new(&systemd, 0);
+	g_autofree char *web = fixture_define(f, "web", NULL, "'OnCrash': <'restart'>");
+	Client *c = f->client;
+	gsize mark;
+	guint serial;
+	GPid pid;
+
+	serial = send_start(f, web);
+	pid = start_unit(systemd);
+	g_variant_unref(client_result(c, serial));
+	mark = client_mark(c);
+	kill(pid, SIGKILL);
+	reap(pid);
+	client_await_property(c, web, "State", "'crashed'");
+	tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	await_unref(systemd);
+	pid = start_unit(systemd);
+	client_await(c, mark, web, "PropertiesChanged", "*'Signal': <11>*");
+	client_await(c, mark, web, "StateChanged", "('crashed', 'starting', 'qemu-exit')");
+	client_await_property(c, web, "State", "'running'");
+	kill_vm(f, systemd, web, pid);
+	client_assert_property(c, web, "State", "'off'");
+	/* Somebody's is quicker. */
+	serial = send_start(f, web);
+	pid = start_unit(systemd);
+	g_variant_unref(client_result(c, serial));
+	kill(pid, SIGKILL);
+	reap(pid);
+	client_await_property(c, web, "State", "'crashed'");
+	g_object_unref(await_call(systemd, "Get"));
+	serial = send_start(f, web);
+	await_unref(systemd);
+	pid = start_unit(systemd);
+	g_variant_unref(client_result(c, serial));
+	kill_vm(f, systemd, web, pid);
+	client_assert_property(c, web, "State", "'off'");
+}
+
 static void test_limits(void)
 {
 	g_autoptr(Systemd) systemd = NULL;
@@ -888,6 +930,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/units/start", test_start);
 	g_test_add_func("/units/last-exit", test_last_exit);
 	g_test_add_func("/units/late-answer", test_late_answer);
+	g_test_add_func("/units/restart", test_restart);
 	g_test_add_func("/units/limits", test_limits);
 	g_test_add_func("/units/refused", test_refused);
 	g_test_add_func("/units/no-answer", test_no_answer);

@@ -21,8 +21,9 @@ static const struct {
 
 static const char *const types[] = {"pcie-root-port", "cfi.pflash01", "kvm-accel", "tcg-accel", "VGA",
 	"i6300esb", "ib700", "virtio-rng-pci", "rng-random", "pvpanic", "isa-serial", "virtio-serial-pci",
-	"virtconsole", "virtio-net-pci", "e1000e", "virtio-blk-pci", "ich9-ahci", "ide-hd", "ide-cd", "nvme",
-	"virtio-scsi-pci", "scsi-hd", "scsi-cd", "qemu-xhci", "usb-bot", "isa-fdc", "floppy"};
+	"virtconsole", "virtserialport", "virtio-net-pci", "e1000e", "virtio-blk-pci", "ich9-ahci", "ide-hd",
+	"ide-cd", "nvme", "virtio-scsi-pci", "scsi-hd", "scsi-cd", "qemu-xhci", "usb-bot", "isa-fdc",
+	"floppy"};
 
 static const char *const properties[] = {"x86-machine.smm", "x86-machine.acpi"};
 
@@ -42,6 +43,7 @@ static const struct {
 	{"netdev_add", "type", {"none", "user", "tap", "bridge"}},
 	{"screendump", "filename"},
 	{"screendump", "format", {"ppm", "png"}},
+	{"set-action", "reboot", {"reset", "shutdown"}},
 	{"set-action", "watchdog", {"reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"}},
 };
 

@@ -60,8 +60,12 @@ static void assert_configs_equal(const VmConfig *a, const VmConfig *b)
 	g_assert_cmpint(a->display, ==, b->display);
 	g_assert_cmpint(a->rng, ==, b->rng);
 	g_assert_cmpint(a->panic, ==, b->panic);
+	g_assert_cmpint(a->agent, ==, b->agent);
 	g_assert_cmpint(a->watchdog, ==, b->watchdog);
 	g_assert_cmpint(a->on_watchdog, ==, b->on_watchdog);
+	g_assert_cmpint(a->on_power_off, ==, b->on_power_off);
+	g_assert_cmpint(a->on_reboot, ==, b->on_reboot);
+	g_assert_cmpint(a->on_crash, ==, b->on_crash);
 	assert_equal_strings(a->metadata, b->metadata);
 	assert_equal_strings(a->qemu_arguments, b->qemu_arguments);
 	g_assert_cmpint(a->autostart, ==, b->autostart);
@@ -236,6 +240,16 @@ static void add_single_devices(GVariantBuilder *builder)
 		add(builder, "RNG", g_variant_new_boolean(maybe()));
 	if (maybe())
 		add(builder, "Panic", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(builder, "Agent", g_variant_new_boolean(maybe()));
+	if (maybe())
+		add(builder, "OnPowerOff",
+			g_variant_new_string(vm_policy_to_string(below(VM_POLICY_PRESERVE + 1))));
+	if (maybe())
+		add(builder, "OnReboot",
+			g_variant_new_string(vm_policy_to_string(below(VM_POLICY_PRESERVE + 1))));
+	if (maybe())
+		add(builder, "OnCrash", g_variant_new_string(vm_policy_to_string(below(VM_POLICY_MAX))));
 	if (maybe()) {
 		add(builder, "Watchdog", g_variant_new_string("i6300esb"));
 		add(builder, "OnWatchdog",

@@ -78,6 +78,24 @@ static void test_own_keys(void)
 	assert_pending(changed, config, "");
 }
 
+/* Roost's own, but for the device that a panic is told by. */
+static void test_policies(void)
+{
+	g_autoptr(VmConfig) config = config_from_text("{" BASE "}");
+	g_autoptr(VmConfig) others =
+		change(config, "{'OnPowerOff': <'restart'>, 'OnReboot': <'destroy'>}", NULL);
+	g_autoptr(VmConfig) crash = change(config, "{'OnCrash': <'restart'>}", NULL);
+	g_autoptr(VmConfig) other_crash = change(config, "{'OnCrash': <'destroy'>}", NULL);
+	g_autoptr(VmConfig) panic = change(config, "{'Panic': <true>}", NULL);
+	g_autoptr(VmConfig) both = change(panic, "{'OnCrash': <'restart'>}", NULL);
+
+	assert_pending(others, config, "OnReboot");
+	assert_pending(crash, config, "OnCrash");
+	assert_pending(other_crash, crash, "");
+	assert_pending(config, crash, "");
+	assert_pending(both, panic, "");
+}
+
 static void test_refused(void)
 {
 	g_autoptr(VmConfig) config = config_from_text("{" BASE ", 'Kernel': <'/k'>, 'Initrd': <'/i'>, "
@@ -128,6 +146,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/config-change/change", test_change);
 	g_test_add_func("/config-change/own-keys", test_own_keys);
+	g_test_add_func("/config-change/policies", test_policies);
 	g_test_add_func("/config-change/refused", test_refused);
 	g_test_add_func("/config-change/keys", test_keys);
 	return g_test_run();

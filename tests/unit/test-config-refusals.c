@@ -132,9 +132,15 @@ static const struct {
 	{"{" BASE ", 'Watchdog': <'ib700'>}", -EINVAL, "Watchdog: 'ib700' needs MachineType 'pc'"},
 	{"{'OnWatchdog': <'debug'>}", -EINVAL,
 		"OnWatchdog: 'debug' is not one of 'reset', 'shutdown', 'poweroff', 'pause', 'inject-nmi', "
-		"'none'"},
-	{"{'OnWatchdog': <'dump'>}", -EOPNOTSUPP, "OnWatchdog: 'dump' is not supported by this version yet"},
+		"'none', 'dump'"},
+	{"{'OnCrash': <'dump'>}", -EINVAL,
+		"OnCrash: 'dump' is not one of 'destroy', 'restart', 'preserve', 'dump-destroy', "
+		"'dump-restart'"},
 	{"{" BASE ", 'OnWatchdog': <'pause'>}", -EINVAL, "OnWatchdog: needs Watchdog"},
+	{"{'OnPowerOff': <'dump-destroy'>}", -EINVAL,
+		"OnPowerOff: 'dump-destroy' is not one of 'destroy', 'restart', 'preserve'"},
+	{"{'OnReboot': <''>}", -EINVAL, "OnReboot: '' is not one of 'destroy', 'restart', 'preserve'"},
+	{"{'OnCrash': <true>}", -EINVAL, "OnCrash: has type 'b', needs 's'"},
 	/* Metadata. */
 	{"{'Metadata': <@a{sv} {}>}", -EINVAL, "Metadata: has type 'a{sv}', needs 'a{ss}'"},
 	{"{'Metadata': <{'': 'a'}>}", -EINVAL,

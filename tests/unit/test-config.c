@@ -213,6 +213,9 @@ static void test_defaults(void)
 	g_assert_cmpint(config->display, ==, VM_DISPLAY_NONE);
 	g_assert_cmpint(config->watchdog, ==, VM_WATCHDOG_NONE);
 	g_assert_cmpint(config->on_watchdog, ==, VM_WATCHDOG_ACTION_RESET);
+	g_assert_cmpint(config->on_power_off, ==, VM_POLICY_DESTROY);
+	g_assert_cmpint(config->on_reboot, ==, VM_POLICY_RESTART);
+	g_assert_cmpint(config->on_crash, ==, VM_POLICY_PRESERVE);
 	g_assert_null(config->metadata);
 	g_assert_null(config->qemu_arguments);
 	g_assert_false(config->panic || config->autostart || config->rng);

@@ -37,6 +37,8 @@ static const char text[] = "version 7.2.22\n"
 			   "argument blockdev-add.driver=qcow2\n"
 			   "argument blockdev-add.driver=raw\n"
 			   "argument netdev_add.type=user\n"
+			   "argument set-action.reboot=reset\n"
+			   "argument set-action.reboot=shutdown\n"
 			   "argument set-action.watchdog=pause\n"
 			   "argument set-action.watchdog=reset\n"
 			   "command add_client\n"
@@ -64,6 +66,7 @@ static const char text[] = "version 7.2.22\n"
 			   "type tcg-accel\n"
 			   "type usb-bot\n"
 			   "type virtconsole\n"
+			   "type virtserialport\n"
 			   "type virtio-blk-pci\n"
 			   "type virtio-net-pci\n"
 			   "type virtio-rng-pci\n"
@@ -185,12 +188,22 @@ static const struct {
 	{"'RNG': <true>", "type rng-random", "RNG:" NOT NO("rng-random")},
 	{"'RNG': <false>", "type rng-random", ""},
 	{"'Panic': <true>", "type pvpanic", "Panic:" NOT NO("pvpanic")},
+	{"'Agent': <true>", "type virtserialport", "Agent:" NOT NO("virtserialport")},
+	{"'Agent': <true>", "type virtio-serial-pci", "Agent:" NOT NO("virtio-serial-pci")},
+	{"'Agent': <false>", "type virtserialport", ""},
 	{"'Watchdog': <'i6300esb'>", "type i6300esb", "Watchdog: 'i6300esb'" NOT},
 	{"'Watchdog': <'i6300esb'>, 'OnWatchdog': <'pause'>", "argument set-action.watchdog=pause",
 		"OnWatchdog: 'pause'" NOT},
 	{"'Watchdog': <'i6300esb'>, 'OnWatchdog': <'inject-nmi'>", NULL, "OnWatchdog: 'inject-nmi'" NOT},
 	{"'Watchdog': <'i6300esb'>", "option action", "OnWatchdog: 'reset'" NOT NO("action")},
 	{"'Panic': <false>", "option action", ""},
+	{"'OnReboot': <'destroy'>", "argument set-action.reboot=shutdown",
+		"OnReboot: 'destroy'" NOT NO("shutdown")},
+	{"'OnReboot': <'preserve'>", "option action", "OnReboot: 'preserve'" NOT NO("action")},
+	{"'OnReboot': <'restart'>", "option action", ""},
+	{"'OnCrash': <'restart'>", "type pvpanic", "OnCrash: 'restart'" NOT NO("pvpanic")},
+	{"'OnCrash': <'restart'>, 'Panic': <true>", "type pvpanic", "Panic:" NOT NO("pvpanic")},
+	{"'OnCrash': <'preserve'>", "type pvpanic", ""},
 };
 
 static void test_complaints(void)
