@@ -150,7 +150,7 @@ static void test_matrix(void)
 	g_autofree char *first = NULL, *second = NULL;
 	World world;
 	Before before;
-	Size warm, after;
+	Size warm, after, last;
 
 	world_init(&world, NULL);
 	before_init(&before, &world);
@@ -164,8 +164,13 @@ static void test_matrix(void)
 		       ", after two %" G_GUINT64_FORMAT,
 		before.size.rss_kib, warm.rss_kib, after.rss_kib);
 	/* A sanitizer keeps what is freed. */
-	if (after.address_kib < SANITIZER_KIB)
-		g_assert_cmpuint(after.rss_kib, <=, warm.rss_kib + GROWTH_MAX_KIB);
+	if (after.address_kib < SANITIZER_KIB && after.rss_kib > warm.rss_kib + GROWTH_MAX_KIB) {
+		/* Threads that meet have a heap each, once. What is lost is lost each time. */
+		g_free(run_round(&world));
+		last = await_rest(world.fixture->roostd, &before.size);
+		g_test_message("after three: %" G_GUINT64_FORMAT, last.rss_kib);
+		g_assert_cmpuint(last.rss_kib, <=, after.rss_kib + GROWTH_MAX_KIB);
+	}
 	before_check(&before, &world);
 	world_done(&world);
 }
