@@ -57,32 +57,36 @@ static void check_names(sd_bus_message *message, sd_bus_error *error)
 	}
 }
 
+/* Apart, so that a read that is none of this does not pay for it. */
+static void refuse_property(const char *interface, const char *property, bool all, sd_bus_error *error)
+{
+	g_autofree char *shown_interface = text_quote(interface), *shown_property = text_quote(property);
+
+	if (all)
+		sd_bus_error_setf(
+			error, SD_BUS_ERROR_UNKNOWN_INTERFACE, "Unknown interface %s.", shown_interface);
+	else
+		sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
+			"Unknown interface %s or property %s.", shown_interface, shown_property);
+}
+
 /* What stands first in the message: the interface, and (not of GetAll) the property. */
 static void check_property(sd_bus_message *message, bool all, sd_bus_error *error)
 {
-	g_autofree char *shown_interface = NULL, *shown_property = NULL;
 	const char *interface = "", *property = "";
 	int r = sd_bus_message_read_basic(message, 's', &interface);
 
 	if (r >= 0 && !all)
 		r = sd_bus_message_read_basic(message, 's', &property);
-	if (r < 0) {
+	if (r < 0)
 		sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
 			"%s: can't be read: it has a noncharacter (such as U+FFFE)",
 			*interface ? "property_name" : "interface_name");
-		return;
-	}
-	shown_interface = text_quote(interface);
-	shown_property = text_quote(property);
 	/* GetAll of no interface is of all. */
-	if (all && *interface != '\0' && !is_plain(interface))
-		sd_bus_error_setf(
-			error, SD_BUS_ERROR_UNKNOWN_INTERFACE, "Unknown interface %s.", shown_interface);
-	else if (!all && (!is_plain(interface) || !is_plain(property)))
-		sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
-			"Unknown interface %s or property %s.", shown_interface, shown_property);
-	else
+	else if ((all && *interface == '\0') || (is_plain(interface) && (all || is_plain(property))))
 		sd_bus_message_rewind(message, true);
+	else
+		refuse_property(interface, property, all, error);
 }
 
 static void check_standard(sd_bus_message *message, sd_bus_error *error)
