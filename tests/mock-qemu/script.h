@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What a mock-qemu is told to do wrong. A script that is not understood ends the program with status 2 and the
- * line's number on standard error: a test must not pass because of a misspelt rule.
+ * What a mock-qemu is told to do wrong. A script that is not understood ends the program with status 2 and
+ * the line's number on standard error: a test must not pass because of a misspelt rule.
  *
  * It is the file named by a word mock=PATH in the kernel's command line (-append), so that each VM may have
  * its own, or by the environment variable ROOST_MOCK_SCRIPT. A line each (# starts a comment):
@@ -91,3 +91,6 @@ Script *script_free(Script *script);
 const Rule *script_find(const Script *script, const char *command, RuleKind kind);
 /* The first that stands in for the reply. */
 const Rule *script_find_ending(const Script *script, const char *command);
+
+/* Appends a line to a file, which tells the test something. */
+void script_append_line(const char *path, const char *text);
