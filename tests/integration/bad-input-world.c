@@ -451,7 +451,10 @@ static void warm_up(World *world)
 
 void world_init(World *world, const FixtureOptions *options)
 {
-	*world = (World){.fixture = fixture_new(options)};
+	FixtureOptions all = options ? *options : (FixtureOptions){0};
+
+	all.bad_commands = true;
+	*world = (World){.fixture = fixture_new(&all)};
 	make_files(world->fixture);
 	world->client = world->fixture->client;
 	world->witness = fixture_define(world->fixture, "witness", NULL, NULL);

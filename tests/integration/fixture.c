@@ -15,6 +15,7 @@
 #define WAIT_SECONDS 60
 #define KEEPER_DIR   "ROOST_TEST_KEEPER"
 #define WORLD_DIR    "ROOST_TEST_DIR"
+#define COMPLAINTS   "mock-complaints"
 
 /* ---- the keeper: outlives a test that dies, ends what it left, removes the folder ---- */
 static bool belongs_to(const char *pid, const char *mark)
@@ -269,7 +270,7 @@ char *fixture_refused_start(Fixture *fixture, const char *const *options, int *r
 Fixture *fixture_new(const FixtureOptions *options)
 {
 	Fixture *fixture = g_new0(Fixture, 1);
-	g_autofree char *services = NULL;
+	g_autofree char *services = NULL, *complaints = NULL;
 	g_autoptr(GError) error = NULL;
 
 	if (options)
@@ -287,11 +288,23 @@ Fixture *fixture_new(const FixtureOptions *options)
 	start_bus(fixture);
 	fixture->client = client_new(fixture->address);
 	fixture->kernel = fixture_write(fixture, "kernel", "no kernel", 9);
+	complaints = fixture_write(fixture, COMPLAINTS, "", 0);
+	/* Whoever QEMU runs as. */
+	g_assert_cmpint(g_chmod(complaints, 0666), ==, 0);
 	if (fixture->options.qemu_script && *fixture->options.qemu_script)
 		fixture_write_qemu(fixture, fixture->options.qemu_script);
 	if (!fixture->options.activated && !fixture->options.waits)
 		fixture_start_roostd(fixture);
 	return fixture;
+}
+
+/* Commands that QEMU would not have understood: roostd must send none. */
+static void check_complaints(Fixture *fixture)
+{
+	g_autofree char *path = g_build_filename(fixture->dir, COMPLAINTS, NULL), *text = NULL;
+
+	if (!fixture->options.bad_commands && g_file_get_contents(path, &text, NULL, NULL) && *text)
+		g_error("QEMU would not have understood: %s", text);
 }
 
 Fixture *fixture_free(Fixture *fixture)
@@ -307,6 +320,7 @@ Fixture *fixture_free(Fixture *fixture)
 		kill(fixture->bus, SIGTERM);
 		reap(&fixture->bus);
 	}
+	check_complaints(fixture);
 	stop_keeper(fixture);
 	g_free(fixture->dir);
 	g_free(fixture->address);

@@ -109,6 +109,7 @@ typedef struct FixtureOptions {
 	bool is_system;        /* roostd takes the bus for the system's: polkit is asked */
 	bool activated;        /* roostd is not started: the bus starts it */
 	bool waits;            /* roostd is not started: the test does it */
+	bool bad_commands;     /* the test has QEMU sent what this does not understand */
 	bool own_service_file; /* and the test says how: services/org.roost1.service in the folder */
 	/* A shell script in QEMU's place, for fixture_write_qemu(); "": none is there yet. NULL: QEMU itself.
 	 */

@@ -59,7 +59,7 @@ static void test_refused(void)
 		{"{\"exec-oob\": \"stop\"}", DBUS_ERROR("InvalidArgs"), "command.exec-oob: *"},
 		{"{\"execute\": \"no-such-command\"}", ROOST_ERROR("QemuFailed"), "*no-such-command*"},
 	};
-	g_autoptr(Fixture) f = fixture_new(NULL);
+	g_autoptr(Fixture) f = fixture_new(&(FixtureOptions){.bad_commands = true});
 	Client *c = f->client;
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
 	g_autofree char *deep = g_strnfill(4000, '['), *deeper = NULL;
@@ -79,12 +79,12 @@ static void test_large(void)
 {
 	g_autoptr(Fixture) f = fixture_new(NULL);
 	g_autofree char *text = g_strnfill(1 << 20, 'x');
-	g_autofree char *script = g_strdup_printf("on query-large return \"%s\"\n", text);
+	g_autofree char *script = g_strdup_printf("on query-name return \"%s\"\n", text);
 	g_autofree char *web = fixture_define(f, "web", script, NULL);
 	g_autofree char *result = NULL;
 
 	fixture_start_vm(f, web);
-	result = execute(f, web, "{\"execute\": \"query-large\"}");
+	result = execute(f, web, "{\"execute\": \"query-name\"}");
 	g_assert_cmpuint(strlen(result), ==, (1 << 20) + 2);
 }
 

@@ -7,19 +7,34 @@
 
 #include "fixture.h"
 
-#define QUERY "{\"execute\": \"query-name\"}"
-#define MIB   (1U << 20)
+#define QUERY     "{\"execute\": \"query-name\"}"
+#define MIB       (1U << 20)
+#define SANITIZER (1ULL << 40)
 
-/* The most memory that roostd ever had, in bytes. */
-static guint64 peak(Fixture *f)
+/* A line of roostd's /proc/PID/status, in bytes. */
+static guint64 memory(Fixture *f, const char *field)
 {
 	g_autofree char *path = g_strdup_printf("/proc/%d/status", f->roostd), *text = NULL;
 	const char *line;
 
 	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-	line = strstr(text, "VmHWM:");
+	line = strstr(text, field);
 	g_assert_nonnull(line);
-	return g_ascii_strtoull(line + strlen("VmHWM:"), NULL, 10) * 1024;
+	return g_ascii_strtoull(line + strlen(field), NULL, 10) * 1024;
+}
+
+/* Calls until the VM is not shown as unresponsive; the call. That it was so may never have been shown: it
+ * passes within a moment. */
+static guint32 call_when_awake(Client *c, const char *path, const char *member, const char *arg)
+{
+	for (;;) {
+		guint32 call = client_send(c, path, VM, member, arg ? g_variant_new("(s)", arg) : NULL);
+		GDBusMessage *reply = client_message(c, client_await_reply(c, call));
+
+		if (g_strcmp0(g_dbus_message_get_error_name(reply), ROOST_ERROR("Unresponsive")) != 0)
+			return call;
+		client_await_property(c, path, "Responsive", "true");
+	}
 }
 
 static const struct {
@@ -74,17 +89,15 @@ static void test_row(gconstpointer data)
 		client_expect_error(c, call, rows[row].error, "ExecuteQMP: *");
 	else
 		g_variant_unref(client_result(c, call));
-	if (!rows[row].stays)
-		client_await(c, mark, web, "PropertiesChanged", "*'Responsive': <false>*");
-	client_await_property(c, web, "Responsive", "true");
-	client_do(c, web, VM, "Pause", NULL);
+	g_variant_unref(client_result(c, call_when_awake(c, web, "Pause", NULL)));
 	client_assert_property(c, web, "State", "'paused'");
 	client_do(c, web, VM, "Resume", NULL);
 	client_assert_property(c, web, "State", "'running'");
 	g_assert_cmpuint(fixture_pid(f, web), ==, pid);
-	g_assert_cmpuint(
-		client_count(c, mark, client_sync(c), web, "PropertiesChanged", "*'Responsive': <false>*"),
-		==, rows[row].stays ? 0 : 1);
+	if (rows[row].stays)
+		g_assert_cmpuint(client_count(c, mark, client_sync(c), web, "PropertiesChanged",
+					 "*'Responsive': <false>*"),
+			==, 0);
 	g_assert_cmpuint(
 		client_count(c, mark, client_sync(c), db, "PropertiesChanged", "*'Responsive': <false>*"), ==,
 		0);
@@ -101,20 +114,18 @@ static void test_memory(void)
 	guint64 before, after;
 
 	fixture_start_vm(f, web);
-	before = peak(f);
+	before = memory(f, "VmHWM:");
 	for (unsigned i = 0; i < 3; i++) {
-		gsize mark = client_mark(c);
+		guint32 call = call_when_awake(c, web, "ExecuteQMP", QUERY);
 
-		client_refused(c, web, VM, "ExecuteQMP", g_variant_new("(s)", QUERY),
-			ROOST_ERROR("QemuFailed"), "ExecuteQMP: *16 MiB");
-		client_await(c, mark, web, "PropertiesChanged", "*'Responsive': <false>*");
-		client_await_property(c, web, "Responsive", "true");
+		client_expect_error(c, call, ROOST_ERROR("QemuFailed"), "ExecuteQMP: *16 MiB");
 	}
-	after = peak(f);
+	after = memory(f, "VmHWM:");
 	g_test_message("%" G_GUINT64_FORMAT " MiB, then %" G_GUINT64_FORMAT, before / MIB, after / MIB);
-	client_do(c, web, VM, "Kill", NULL);
-	if (!g_getenv("ASAN_OPTIONS") && !g_getenv("TSAN_OPTIONS"))
+	/* A sanitizer has terabytes of shadow, and keeps what is freed. */
+	if (memory(f, "VmSize:") < SANITIZER)
 		g_assert_cmpuint(after - before, <, 40 * (guint64)MIB);
+	client_do(c, web, VM, "Kill", NULL);
 }
 
 /* The answer comes when its caller has gone; nobody else takes it for theirs. */

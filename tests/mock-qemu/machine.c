@@ -45,6 +45,8 @@ static void take_member(const JsonSlice *member, void *user)
 		if (!command->name)
 			complain(command, g_strdup("QMP input member 'execute' must be a string"));
 	} else if (strcmp(key, "arguments") == 0) {
+		g_free(command->arguments);
+		command->arguments = g_strndup(member->value, member->value_size);
 		if (json_scan(member->value, member->value_size, 64, take_argument, command) < 0)
 			complain(command, g_strdup("QMP input member 'arguments' must be an object"));
 	} else {
@@ -72,6 +74,7 @@ Command *command_free(Command *command)
 	g_free(command->name);
 	g_free(command->id);
 	g_free(command->argument);
+	g_free(command->arguments);
 	g_free(command->complaint);
 	g_free(command);
 	return NULL;

@@ -24,9 +24,10 @@ typedef struct Machine {
 /* A command as it was read. `complaint`: an error in QEMU's words instead of an execution. */
 typedef struct Command {
 	char *name;
-	char *id;       /* JSON text, or NULL */
-	bool admitted;  /* it came after the handshake */
-	char *argument; /* the name of the first one, or NULL */
+	char *id;        /* JSON text, or NULL */
+	bool admitted;   /* it came after the handshake */
+	char *argument;  /* the name of the first one, or NULL */
+	char *arguments; /* JSON text, or NULL */
 	char *complaint;
 } Command;
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "machine.h"
+#include "schema.h"
 #include "script.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -211,6 +212,30 @@ static bool execute_ending(Mock *mock, const Rule *ending)
 	}
 }
 
+/* What QEMU would not understand is refused as by QEMU, and told to the test: a line in a file beside the
+ * script, which the fixture looks at. True: it was. */
+static bool refuse_unknown(Mock *mock)
+{
+	const Command *command = mock->current;
+	g_autofree char *complaint = NULL, *dir = NULL, *path = NULL, *line = NULL;
+
+	if (!command->name || !command->admitted || command->complaint ||
+		strcmp(command->name, "qmp_capabilities") == 0)
+		return false;
+	complaint = schema_check(command->name, command->arguments);
+	if (!complaint)
+		return false;
+	machine_error(&mock->machine, command,
+		schema_has_command(command->name) ? "GenericError" : "CommandNotFound", complaint);
+	if (mock->script_path) {
+		dir = g_path_get_dirname(mock->script_path);
+		path = g_build_filename(dir, "mock-complaints", NULL);
+		line = g_strdup_printf("%s: %s", command->name, complaint);
+		script_append_line(path, line);
+	}
+	return true;
+}
+
 static void execute(Mock *mock)
 {
 	Machine *machine = &mock->machine;
@@ -221,7 +246,7 @@ static void execute(Mock *mock)
 	const Rule *split = name ? script_find(mock->script, name, RULE_SPLIT) : NULL;
 	gsize begin = machine->output->len;
 
-	if (!execute_ending(mock, ending))
+	if (!refuse_unknown(mock) && !execute_ending(mock, ending))
 		machine_execute(machine, mock->current);
 	if (split) {
 		gsize half = begin + (machine->output->len - begin) / 2;
@@ -238,15 +263,6 @@ static void execute(Mock *mock)
 	g_clear_pointer(&mock->current, command_free);
 }
 
-static void append_line(const char *path, const char *text)
-{
-	autofd int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	g_autofree char *line = g_strconcat(text, "\n", NULL);
-
-	if (fd < 0 || fd_write_all(fd, line, strlen(line)) < 0)
-		fprintf(stderr, "mock-qemu: %s: can't be written\n", path);
-}
-
 static void begin(Mock *mock, const char *line, size_t size)
 {
 	const Rule *delay;
@@ -258,7 +274,7 @@ static void begin(Mock *mock, const char *line, size_t size)
 	if (!mock->current->name)
 		return;
 	if (mock->script->record)
-		append_line(mock->script->record, mock->current->name);
+		script_append_line(mock->script->record, mock->current->name);
 	for (guint i = 0; i < mock->script->rules->len; i++) {
 		const Rule *rule = mock->script->rules->pdata[i];
 

@@ -4,10 +4,12 @@
  */
 #include "script.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/fd.h"
 #include "util/json.h"
 
 typedef struct Line {
@@ -251,4 +253,13 @@ const Rule *script_find_ending(const Script *script, const char *command)
 			return rule;
 	}
 	return NULL;
+}
+
+void script_append_line(const char *path, const char *text)
+{
+	autofd int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	g_autofree char *line = g_strconcat(text, "\n", NULL);
+
+	if (fd < 0 || fd_write_all(fd, line, strlen(line)) < 0)
+		fprintf(stderr, "mock-qemu: %s: can't be written\n", path);
 }

@@ -91,3 +91,6 @@ Script *script_free(Script *script);
 const Rule *script_find(const Script *script, const char *command, RuleKind kind);
 /* The first that stands in for the reply. */
 const Rule *script_find_ending(const Script *script, const char *command);
+
+/* Appends a line to a file, which tells the test something. */
+void script_append_line(const char *path, const char *text);

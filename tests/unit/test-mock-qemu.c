@@ -52,6 +52,9 @@ static void teardown(World *world, gconstpointer data)
 	}
 	fd_close(&world->qmp);
 	fd_close(&world->errors);
+	g_autofree char *complaints = g_build_filename(world->folder, "mock-complaints", NULL);
+
+	g_unlink(complaints);
 	g_unlink(world->script);
 	g_unlink(world->qmp_path);
 	g_unlink(world->console_path);
@@ -345,6 +348,42 @@ static void test_replies_replaced(World *world, gconstpointer data)
 	dialogue(world, "stop", "\x01garbage}{", NULL);
 }
 
+/* What QEMU would not understand, in its words, and a file that says so. */
+static void test_schema(World *world, gconstpointer data)
+{
+	static const struct {
+		const char *command, *complaint;
+	} rows[] = {
+		{"\"stop\", \"arguments\": {\"x\": 1}", "Parameter 'x' is unexpected"},
+		{"\"blockdev-del\"", "Parameter 'node-name' is missing"},
+		{"\"blockdev-del\", \"arguments\": {\"node-name\": 3}",
+			"Invalid parameter type for 'node-name', expected: string"},
+		{"\"blockdev-add\", \"arguments\": {\"driver\": \"rawer\"}",
+			"Parameter 'driver' does not accept value 'rawer'"},
+		{"\"blockdev-add\", \"arguments\": {\"driver\": \"raw\", \"file\": {\"driver\": "
+		 "\"file\", \"filename\": \"f\", \"x\": 1}}",
+			"Parameter 'file.x' is unexpected"},
+		{"\"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"any\"}]}",
+			"Parameter 'keys[0].data' does not accept value 'any'"},
+	};
+	g_autofree char *path = NULL, *text = NULL;
+
+	start(world, "on query-name return {}\n");
+	handshake(world);
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		g_autofree char *line = g_strdup_printf("{\"execute\": %s}\n", rows[i].command);
+		g_autofree char *answer = g_strdup_printf(
+			"{\"error\": {\"class\": \"GenericError\", \"desc\": \"%s\"}}", rows[i].complaint);
+
+		say(world, line);
+		assert_hears(world, answer);
+	}
+	dialogue(world, "query-name", "{\"return\": {}, \"id\": 1}", NULL);
+	path = g_build_filename(world->folder, "mock-complaints", NULL);
+	g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+	g_assert_true(g_str_has_prefix(text, "stop: Parameter 'x' is unexpected\nblockdev-del: "));
+}
+
 static void reconnect(World *world)
 {
 	fd_close(&world->qmp);
@@ -610,6 +649,7 @@ int main(int argc, char **argv)
 		{"/mock-qemu/ignore-powerdown", test_ignore_powerdown},
 		{"/mock-qemu/delay", test_delay},
 		{"/mock-qemu/replies-replaced", test_replies_replaced},
+		{"/mock-qemu/schema", test_schema},
 		{"/mock-qemu/silent", test_silent},
 		{"/mock-qemu/half", test_half},
 		{"/mock-qemu/reconnect", test_reconnect},
