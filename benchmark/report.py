@@ -168,9 +168,9 @@ def facts(options, load_before):
                         f'libvirt-dbus {package_version(options, "libvirt-dbus")} ({tuned})')
     return [
         ('When', datetime.datetime.now().strftime('%Y-%m-%d %H:%M')),
-        ('Command', './bench ' + ' '.join(options.words)),
+        ('Command', './bench ' + ' '.join(re.sub(r'=.*/', '=', word) for word in options.words)),
         ('Machine', f'{found.group(1) if found else platform.machine()}, {os.cpu_count()} processors, Linux '
-                    f'{platform.release()}, without KVM (TCG); build type {options.build_type}'),
+                    f'{platform.release().split("-")[0]}, without KVM (TCG); build type {options.build_type}'),
         ('Load', f'{load_before:.1f} before, {os.getloadavg()[0]:.1f} after'
                  + ('; **others were busy on this machine**' if load_before > 0.5 else '')),
         ('Versions', ', '.join(versions)),
