@@ -284,11 +284,10 @@ static void test_agent(void)
 	g_free(terminal_run(world.virtio, "exec 7<>/dev/vport0p16"));
 	client_await_property(c, world.vm, "AgentConnected", "true");
 	client_await(c, mark, world.vm, "Event", "(*'VSERPORT_CHANGE', *'qemu', *'open': <true>*");
+	/* Its event may come before the name is taken, and so to nobody. */
 	fixture_kill_roostd(world.fixture);
-	mark = client_mark(c);
 	fixture_start_roostd(world.fixture);
 	client_await_property(c, world.vm, "AgentConnected", "true");
-	client_await(c, mark, world.vm, "Event", "(*'VSERPORT_CHANGE', *'resync', *'open': <true>*");
 	terminal_close(world.virtio);
 	world.virtio = terminal_open(c, world.vm, "virtio", false);
 	terminal_type(world.virtio, "exec 7>&-\n");
