@@ -1,7 +1,4 @@
-/*
- * roostd and systemd, which the test plays: it owns systemd's name on the private bus, gets each call that
- * roostd makes, and answers it or does not. The launcher is the real one, or a child that stops half-way.
- */
+/* roostd and systemd, which the test plays. The launcher is the real one, or a child that stops half-way. */
 #include <fcntl.h>
 #include <gio/gunixfdlist.h>
 #include <poll.h>
@@ -14,267 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fixture.h"
-
-#define SYSTEMD  "org.freedesktop.systemd1"
-#define PATIENCE (120 * G_USEC_PER_SEC)
-
-/* ---- systemd ---- */
-typedef struct Systemd {
-	GDBusConnection *connection;
-	GAsyncQueue *calls; /* GDBusMessage */
-	guint filter;
-	guint n_refs; /* of units, asked for so far */
-	gint refuses; /* atomic: every unit exists */
-} Systemd;
-
-static void answer(Systemd *systemd, GDBusMessage *call, GVariant *body)
-{
-	g_autoptr(GDBusMessage) reply = g_dbus_message_new_method_reply(call);
-
-	if (body)
-		g_dbus_message_set_body(reply, body);
-	g_assert_true(g_dbus_connection_send_message(
-		systemd->connection, reply, G_DBUS_SEND_MESSAGE_FLAGS_NONE, NULL, NULL));
-}
-
-static void refuse(Systemd *systemd, GDBusMessage *call, const char *name, const char *text)
-{
-	g_autoptr(GDBusMessage) reply = g_dbus_message_new_method_error_literal(call, name, text);
-
-	g_assert_true(g_dbus_connection_send_message(
-		systemd->connection, reply, G_DBUS_SEND_MESSAGE_FLAGS_NONE, NULL, NULL));
-}
-
-static GDBusMessage *on_message(
-	GDBusConnection *connection, GDBusMessage *message, gboolean incoming, gpointer user)
-{
-	Systemd *systemd = user;
-
-	if (!incoming || g_dbus_message_get_message_type(message) != G_DBUS_MESSAGE_TYPE_METHOD_CALL)
-		return message;
-	if (g_atomic_int_get(&systemd->refuses) &&
-		strcmp(g_dbus_message_get_member(message), "StartTransientUnit") == 0) {
-		refuse(systemd, message, SYSTEMD ".UnitExists", "it is there");
-		g_object_unref(message);
-	} else {
-		g_async_queue_push(systemd->calls, message);
-	}
-	return NULL;
-}
-
-static void bus_call(GDBusConnection *connection, const char *member, GVariant *args)
-{
-	g_autoptr(GError) error = NULL;
-	GVariant *result =
-		g_dbus_connection_call_sync(connection, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-			"org.freedesktop.DBus", member, args, NULL, G_DBUS_CALL_FLAGS_NONE, -1, NULL, &error);
-
-	g_assert_no_error(error);
-	g_variant_unref(result);
-}
-
-static void systemd_come(Systemd *systemd)
-{
-	bus_call(systemd->connection, "RequestName", g_variant_new("(su)", SYSTEMD, 0));
-}
-
-static void systemd_go(Systemd *systemd)
-{
-	bus_call(systemd->connection, "ReleaseName", g_variant_new("(s)", SYSTEMD));
-}
-
-static Systemd *systemd_new(Fixture *f)
-{
-	Systemd *systemd = g_new0(Systemd, 1);
-	g_autoptr(GError) error = NULL;
-
-	systemd->connection = g_dbus_connection_new_for_address_sync(f->address,
-		G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
-			G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
-		NULL, NULL, &error);
-	g_assert_no_error(error);
-	systemd->calls = g_async_queue_new_full(g_object_unref);
-	systemd->filter = g_dbus_connection_add_filter(systemd->connection, on_message, systemd, NULL);
-	systemd_come(systemd);
-	return systemd;
-}
-
-static Systemd *systemd_free(Systemd *systemd)
-{
-	g_dbus_connection_remove_filter(systemd->connection, systemd->filter);
-	g_dbus_connection_close_sync(systemd->connection, NULL, NULL);
-	g_object_unref(systemd->connection);
-	g_async_queue_unref(systemd->calls);
-	g_free(systemd);
-	return NULL;
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Systemd, systemd_free)
-
-/* The next call of this member. What units are referenced is counted on the way; those that are let go are
- * not waited for. */
-static GDBusMessage *await_call(Systemd *systemd, const char *member)
-{
-	for (;;) {
-		GDBusMessage *call = g_async_queue_timeout_pop(systemd->calls, PATIENCE);
-		const char *name;
-
-		if (!call)
-			g_error("waited in vain for %s", member);
-		name = g_dbus_message_get_member(call);
-		if (strcmp(name, "RefUnit") == 0) {
-			systemd->n_refs++;
-			answer(systemd, call, NULL);
-		}
-		if (strcmp(name, member) == 0)
-			return call;
-		g_assert_true(strcmp(name, "UnrefUnit") == 0 || strcmp(name, "RefUnit") == 0);
-		g_object_unref(call);
-	}
-}
-
-static void await_unref(Systemd *systemd)
-{
-	g_object_unref(await_call(systemd, "UnrefUnit"));
-}
-
-/* ---- a unit that is to be started ---- */
-typedef struct Unit {
-	GDBusMessage *call;
-	char *name;
-	GVariant *properties; /* a(sv) */
-	int fd;               /* its standard input */
-} Unit;
-
-static GVariant *property(const Unit *unit, const char *name)
-{
-	GVariantIter iter;
-	const char *key;
-	GVariant *value;
-
-	g_variant_iter_init(&iter, unit->properties);
-	while (g_variant_iter_next(&iter, "(&sv)", &key, &value)) {
-		if (strcmp(key, name) == 0)
-			return value;
-		g_variant_unref(value);
-	}
-	return NULL;
-}
-
-static void assert_unit_property(const Unit *unit, const char *name, const char *text)
-{
-	g_autoptr(GVariant) value = property(unit, name);
-	g_autofree char *found = value ? g_variant_print(value, TRUE) : NULL;
-
-	g_assert_cmpstr(found, ==, text);
-}
-
-static Unit await_unit(Systemd *systemd)
-{
-	Unit unit = {.call = await_call(systemd, "StartTransientUnit")};
-	g_autoptr(GVariant) auxiliary = NULL, input = NULL;
-	const char *mode;
-
-	g_variant_get(g_dbus_message_get_body(unit.call), "(s&s@a(sv)@a(sa(sv)))", &unit.name, &mode,
-		&unit.properties, &auxiliary);
-	g_assert_cmpstr(mode, ==, "fail");
-	g_assert_cmpuint(g_variant_n_children(auxiliary), ==, 0);
-	input = property(&unit, "StandardInputFileDescriptor");
-	g_assert_nonnull(input);
-	unit.fd = g_unix_fd_list_get(
-		g_dbus_message_get_unix_fd_list(unit.call), g_variant_get_handle(input), NULL);
-	g_assert_cmpint(unit.fd, >=, 0);
-	/* The message's own copy goes with it. */
-	return unit;
-}
-
-/* systemd closes what is its own; the launcher has its standard input. */
-static void unit_forget(Unit *unit)
-{
-	if (unit->fd >= 0)
-		close(unit->fd);
-	g_clear_object(&unit->call);
-	g_free(unit->name);
-	g_variant_unref(unit->properties);
-	*unit = (Unit){.fd = -1};
-}
-
-static void accept_unit(Systemd *systemd, const Unit *unit)
-{
-	answer(systemd, unit->call, g_variant_new("(o)", "/org/freedesktop/systemd1/job/1"));
-}
-
-static void set_up_child(gpointer input)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(GPOINTER_TO_INT(input), STDIN_FILENO);
-}
-
-/* `ret_output`: of its standard output; NULL: ours. */
-static GPid spawn(char **argv, int input, int *ret_output)
-{
-	g_autoptr(GError) error = NULL;
-	GPid pid;
-
-	g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_CHILD_INHERITS_STDIN,
-		set_up_child, GINT_TO_POINTER(input), &pid, NULL, ret_output, NULL, &error);
-	g_assert_no_error(error);
-	return pid;
-}
-
-static int reap(GPid pid)
-{
-	int status;
-
-	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
-	return status;
-}
-
-/* As ExecStart says. */
-static GPid run_unit(const Unit *unit)
-{
-	g_autoptr(GVariant) commands = property(unit, "ExecStart"), words = NULL;
-	g_autofree const char **argv = NULL;
-	const char *path;
-	gboolean ignored;
-
-	g_assert_cmpuint(g_variant_n_children(commands), ==, 1);
-	g_variant_get_child(commands, 0, "(&s@asb)", &path, &words, &ignored);
-	argv = g_variant_get_strv(words, NULL);
-	g_assert_cmpstr(path, ==, argv[0]);
-	g_assert_false(ignored);
-	return spawn((char **)argv, unit->fd, NULL);
-}
-
-/* The whole way. */
-static GPid start_unit(Systemd *systemd)
-{
-	Unit unit = await_unit(systemd);
-	GPid pid;
-
-	accept_unit(systemd, &unit);
-	pid = run_unit(&unit);
-	unit_forget(&unit);
-	return pid;
-}
-
-/* systemd is asked how the main process ended: a code of waitid(2), and its status. */
-static void tell_end(Systemd *systemd, int code, int status)
-{
-	g_autoptr(GDBusMessage) first = await_call(systemd, "Get"), second = NULL;
-	const char *interface, *name;
-
-	g_variant_get(g_dbus_message_get_body(first), "(&s&s)", &interface, &name);
-	g_assert_cmpstr(interface, ==, SYSTEMD ".Service");
-	g_assert_cmpstr(name, ==, "ExecMainCode");
-	answer(systemd, first, g_variant_new("(v)", g_variant_new_int32(code)));
-	if (code == 0)
-		return;
-	second = await_call(systemd, "Get");
-	g_variant_get(g_dbus_message_get_body(second), "(&s&s)", &interface, &name);
-	g_assert_cmpstr(name, ==, "ExecMainStatus");
-	answer(systemd, second, g_variant_new("(v)", g_variant_new_int32(status)));
-}
+#include "systemd.h"
 
 /* Its launcher's end was shut down. */
 static void await_end_of_file(int fd)
@@ -282,7 +19,7 @@ static void await_end_of_file(int fd)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	char byte;
 
-	g_assert_cmpint(poll(&p, 1, PATIENCE / 1000), ==, 1);
+	g_assert_cmpint(poll(&p, 1, SYSTEMD_PATIENCE / 1000), ==, 1);
 	g_assert_cmpint(recv(fd, &byte, 1, MSG_DONTWAIT), ==, 0);
 }
 
@@ -304,19 +41,19 @@ static guint send_start(Fixture *f, const char *path)
 static void kill_vm(Fixture *f, Systemd *systemd, const char *path, GPid pid)
 {
 	guint serial = client_send(f->client, path, VM, "Kill", NULL);
-	int status = reap(pid);
+	int status = unit_reap(pid);
 
 	g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	g_variant_unref(client_result(f->client, serial));
-	tell_end(systemd, CLD_KILLED, SIGKILL);
-	await_unref(systemd);
+	systemd_tell_end(systemd, CLD_KILLED, SIGKILL);
+	systemd_await_unref(systemd);
 }
 
 /* A VM that can be started as well as ever. */
 static void assert_starts(Fixture *f, Systemd *systemd, const char *path)
 {
 	guint serial = send_start(f, path);
-	GPid pid = start_unit(systemd);
+	GPid pid = systemd_start_unit(systemd);
 
 	g_variant_unref(client_result(f->client, serial));
 	g_assert_cmpint((int)fixture_pid(f, path), ==, pid);
@@ -338,7 +75,7 @@ static guint count_fds(pid_t pid)
 /* It has no more than that: what it has for a moment (it tidies up behind a VM) it closes. */
 static void await_fds(Fixture *f, guint n)
 {
-	gint64 until = g_get_monotonic_time() + PATIENCE;
+	gint64 until = g_get_monotonic_time() + SYSTEMD_PATIENCE;
 
 	while (count_fds(f->roostd) > n) {
 		g_assert_cmpint(g_get_monotonic_time(), <, until);
@@ -350,24 +87,24 @@ static void await_fds(Fixture *f, guint n)
 static void assert_sandbox(const Unit *unit, const char *uuid)
 {
 	g_autofree char *field = g_strdup_printf("[b'ROOST_VM_NAME=web', b'ROOST_VM_UUID=%s']", uuid);
-	g_autoptr(GVariant) fields = property(unit, "LogExtraFields");
-	g_autoptr(GVariant) kvm = property(unit, "DeviceAllow");
+	g_autoptr(GVariant) fields = unit_property(unit, "LogExtraFields");
+	g_autoptr(GVariant) kvm = unit_property(unit, "DeviceAllow");
 
-	assert_unit_property(unit, "Slice", "'roost.slice'");
-	assert_unit_property(unit, "Description", "'Virtual machine web'");
-	assert_unit_property(unit, "SyslogIdentifier", "'roost-vm-web'");
-	assert_unit_property(unit, "CollectMode", "'inactive-or-failed'");
-	assert_unit_property(unit, "NoNewPrivileges", "true");
-	assert_unit_property(unit, "ProtectSystem", "'strict'");
-	assert_unit_property(unit, "CapabilityBoundingSet", "uint64 0");
-	assert_unit_property(unit, "RestrictAddressFamilies", "(true, ['AF_UNIX'])");
-	assert_unit_property(unit, "DevicePolicy", "'closed'");
+	unit_assert_property(unit, "Slice", "'roost.slice'");
+	unit_assert_property(unit, "Description", "'Virtual machine web'");
+	unit_assert_property(unit, "SyslogIdentifier", "'roost-vm-web'");
+	unit_assert_property(unit, "CollectMode", "'inactive-or-failed'");
+	unit_assert_property(unit, "NoNewPrivileges", "true");
+	unit_assert_property(unit, "ProtectSystem", "'strict'");
+	unit_assert_property(unit, "CapabilityBoundingSet", "uint64 0");
+	unit_assert_property(unit, "RestrictAddressFamilies", "(true, ['AF_UNIX'])");
+	unit_assert_property(unit, "DevicePolicy", "'closed'");
 	g_assert_null(kvm);
 	/* Not asked for. */
-	assert_unit_property(unit, "CPUWeight", NULL);
-	assert_unit_property(unit, "MemoryMax", NULL);
-	assert_unit_property(unit, "TasksMax", NULL);
-	assert_unit_property(unit, "User", NULL);
+	unit_assert_property(unit, "CPUWeight", NULL);
+	unit_assert_property(unit, "MemoryMax", NULL);
+	unit_assert_property(unit, "TasksMax", NULL);
+	unit_assert_property(unit, "User", NULL);
 	g_assert_cmpuint(g_variant_n_children(fields), ==, 2);
 	for (guint i = 0; i < 2; i++) {
 		g_autoptr(GVariant) bytes = g_variant_get_child_value(fields, i);
@@ -396,12 +133,12 @@ static void test_start(void)
 	n_fds = count_fds(f->roostd);
 
 	serial = send_start(f, web);
-	unit = await_unit(systemd);
+	unit = systemd_await_unit(systemd);
 	wanted = g_strdup_printf("roost-vm-%s.service", g_variant_get_string(uuid, NULL));
 	g_assert_cmpstr(unit.name, ==, wanted);
 	assert_sandbox(&unit, g_variant_get_string(uuid, NULL));
-	accept_unit(systemd, &unit);
-	pid = run_unit(&unit);
+	systemd_accept(systemd, &unit);
+	pid = unit_run(&unit);
 	unit_forget(&unit);
 	g_variant_unref(client_result(f->client, serial));
 	g_assert_cmpint((int)fixture_pid(f, web), ==, pid);
@@ -420,6 +157,32 @@ static void test_start(void)
 	await_fds(f, n_fds);
 }
 
+static void start_and_crash(Fixture *f, Systemd *systemd, const char *path)
+{
+	guint serial = send_start(f, path);
+	GPid pid = systemd_start_unit(systemd);
+
+	g_variant_unref(client_result(f->client, serial));
+	kill(pid, SIGKILL);
+	unit_reap(pid);
+	client_await_property(f->client, path, "State", "'crashed'");
+}
+
+/* It crashes, and is started again before systemd has said how it ended. */
+static GPid start_before_told(Fixture *f, Systemd *systemd, const char *path)
+{
+	guint serial;
+	GPid pid;
+
+	start_and_crash(f, systemd, path);
+	g_object_unref(systemd_await_call(systemd, "Get"));
+	serial = send_start(f, path);
+	systemd_await_unref(systemd);
+	pid = systemd_start_unit(systemd);
+	g_variant_unref(client_result(f->client, serial));
+	return pid;
+}
+
 /* How it ended is asked of systemd, which may see it later than roostd. */
 static void test_last_exit(void)
 {
@@ -428,34 +191,18 @@ static void test_last_exit(void)
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
 	Client *c = f->client;
 	gsize mark;
-	guint serial;
 	GPid pid;
 
-	serial = send_start(f, web);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
 	mark = client_mark(c);
-	kill(pid, SIGKILL);
-	reap(pid);
-	client_await_property(c, web, "State", "'crashed'");
-	tell_end(systemd, 0, 0);
-	tell_end(systemd, 0, 0);
-	tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	start_and_crash(f, systemd, web);
+	systemd_tell_end(systemd, 0, 0);
+	systemd_tell_end(systemd, 0, 0);
+	systemd_tell_end(systemd, CLD_DUMPED, SIGSEGV);
 	client_await(c, mark, web, "PropertiesChanged", "*'Signal': <11>*");
-	await_unref(systemd);
+	systemd_await_unref(systemd);
 
 	/* By the next start it is nobody's business any more. */
-	serial = send_start(f, web);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
-	kill(pid, SIGKILL);
-	reap(pid);
-	client_await_property(c, web, "State", "'crashed'");
-	g_object_unref(await_call(systemd, "Get"));
-	serial = send_start(f, web);
-	await_unref(systemd);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
+	pid = start_before_told(f, systemd, web);
 	client_assert_property(c, web, "State", "'running'");
 	kill_vm(f, systemd, web, pid);
 }
@@ -468,20 +215,20 @@ static void test_late_answer(void)
 	g_autoptr(Fixture) f = world_new(&systemd, 0);
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL);
 	guint serial = send_start(f, web);
-	Unit unit = await_unit(systemd);
-	GPid pid = run_unit(&unit);
+	Unit unit = systemd_await_unit(systemd);
+	GPid pid = unit_run(&unit);
 	gsize mark;
 
 	g_variant_unref(client_result(f->client, serial));
 	mark = client_mark(f->client);
 	kill(pid, SIGKILL);
-	reap(pid);
+	unit_reap(pid);
 	client_await_property(f->client, web, "State", "'crashed'");
-	accept_unit(systemd, &unit);
+	systemd_accept(systemd, &unit);
 	unit_forget(&unit);
-	tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	systemd_tell_end(systemd, CLD_DUMPED, SIGSEGV);
 	client_await(f->client, mark, web, "PropertiesChanged", "*'Signal': <11>*");
-	await_unref(systemd);
+	systemd_await_unref(systemd);
 	assert_starts(f, systemd, web);
 }
 
@@ -493,36 +240,20 @@ static void test_restart(void)
 	g_autofree char *web = fixture_define(f, "web", NULL, "'OnCrash': <'restart'>");
 	Client *c = f->client;
 	gsize mark;
-	guint serial;
 	GPid pid;
 
-	serial = send_start(f, web);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
 	mark = client_mark(c);
-	kill(pid, SIGKILL);
-	reap(pid);
-	client_await_property(c, web, "State", "'crashed'");
-	tell_end(systemd, CLD_DUMPED, SIGSEGV);
-	await_unref(systemd);
-	pid = start_unit(systemd);
+	start_and_crash(f, systemd, web);
+	systemd_tell_end(systemd, CLD_DUMPED, SIGSEGV);
+	systemd_await_unref(systemd);
+	pid = systemd_start_unit(systemd);
 	client_await(c, mark, web, "PropertiesChanged", "*'Signal': <11>*");
 	client_await(c, mark, web, "StateChanged", "('crashed', 'starting', 'qemu-exit')");
 	client_await_property(c, web, "State", "'running'");
 	kill_vm(f, systemd, web, pid);
 	client_assert_property(c, web, "State", "'off'");
 	/* Somebody's is quicker. */
-	serial = send_start(f, web);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
-	kill(pid, SIGKILL);
-	reap(pid);
-	client_await_property(c, web, "State", "'crashed'");
-	g_object_unref(await_call(systemd, "Get"));
-	serial = send_start(f, web);
-	await_unref(systemd);
-	pid = start_unit(systemd);
-	g_variant_unref(client_result(c, serial));
+	pid = start_before_told(f, systemd, web);
 	kill_vm(f, systemd, web, pid);
 	client_assert_property(c, web, "State", "'off'");
 }
@@ -535,15 +266,15 @@ static void test_limits(void)
 		"'CPUWeight': <uint32 200>, 'MemoryMax': <uint64 1073741824>, 'TasksMax': <uint32 64>, "
 		"'NICs': <[{'Type': <'user'>}]>");
 	guint serial = send_start(f, web);
-	Unit unit = await_unit(systemd);
+	Unit unit = systemd_await_unit(systemd);
 	GPid pid;
 
-	assert_unit_property(&unit, "CPUWeight", "uint64 200");
-	assert_unit_property(&unit, "MemoryMax", "uint64 1073741824");
-	assert_unit_property(&unit, "TasksMax", "uint64 64");
-	assert_unit_property(&unit, "RestrictAddressFamilies", "(true, ['AF_UNIX', 'AF_INET', 'AF_INET6'])");
-	accept_unit(systemd, &unit);
-	pid = run_unit(&unit);
+	unit_assert_property(&unit, "CPUWeight", "uint64 200");
+	unit_assert_property(&unit, "MemoryMax", "uint64 1073741824");
+	unit_assert_property(&unit, "TasksMax", "uint64 64");
+	unit_assert_property(&unit, "RestrictAddressFamilies", "(true, ['AF_UNIX', 'AF_INET', 'AF_INET6'])");
+	systemd_accept(systemd, &unit);
+	pid = unit_run(&unit);
 	unit_forget(&unit);
 	g_variant_unref(client_result(f->client, serial));
 	kill_vm(f, systemd, web, pid);
@@ -567,9 +298,9 @@ static void test_refused(void)
 	n_fds = count_fds(f->roostd);
 	for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
 		guint serial = send_start(f, web);
-		Unit unit = await_unit(systemd);
+		Unit unit = systemd_await_unit(systemd);
 
-		refuse(systemd, unit.call, rows[i].name, "not today");
+		systemd_refuse(systemd, unit.call, rows[i].name, "not today");
 		client_expect_error(f->client, serial, rows[i].error,
 			"Start: systemd does not start the unit *: not today");
 		await_end_of_file(unit.fd);
@@ -590,17 +321,17 @@ static void test_no_answer(void)
 
 	for (int accepted = 0; accepted <= 1; accepted++) {
 		guint serial = send_start(f, web);
-		Unit unit = await_unit(systemd);
+		Unit unit = systemd_await_unit(systemd);
 
 		if (accepted)
-			accept_unit(systemd, &unit);
+			systemd_accept(systemd, &unit);
 		client_expect_error(f->client, serial, ROOST_ERROR("Timeout"),
 			"Start: the unit * was not started in time");
 		await_end_of_file(unit.fd);
 		/* Too late: it is not wanted any more, and let go, so that its name is free. */
 		if (!accepted)
-			accept_unit(systemd, &unit);
-		await_unref(systemd);
+			systemd_accept(systemd, &unit);
+		systemd_await_unref(systemd);
 		unit_forget(&unit);
 		client_assert_property(f->client, web, "State", "'off'");
 	}
@@ -616,12 +347,12 @@ static void test_exists(void)
 	GPid pid;
 
 	for (int i = 0; i < 3; i++) {
-		Unit unit = await_unit(systemd);
+		Unit unit = systemd_await_unit(systemd);
 
-		refuse(systemd, unit.call, SYSTEMD ".UnitExists", "it is there");
+		systemd_refuse(systemd, unit.call, SYSTEMD ".UnitExists", "it is there");
 		unit_forget(&unit);
 	}
-	pid = start_unit(systemd);
+	pid = systemd_start_unit(systemd);
 	g_variant_unref(client_result(f->client, serial));
 	kill_vm(f, systemd, web, pid);
 }
@@ -652,21 +383,21 @@ static void test_away(void)
 	serial = send_start(f, web);
 	client_await_property(f->client, web, "State", "'starting'");
 	systemd_come(systemd);
-	pid = start_unit(systemd);
+	pid = systemd_start_unit(systemd);
 	g_variant_unref(client_result(f->client, serial));
 	kill_vm(f, systemd, web, pid);
 
 	/* While it has our question. */
 	serial = send_start(f, web);
 	{
-		Unit unit = await_unit(systemd);
+		Unit unit = systemd_await_unit(systemd);
 
 		systemd_go(systemd);
-		refuse(systemd, unit.call, "org.freedesktop.DBus.Error.NoReply", "gone");
+		systemd_refuse(systemd, unit.call, "org.freedesktop.DBus.Error.NoReply", "gone");
 		unit_forget(&unit);
 	}
 	systemd_come(systemd);
-	pid = start_unit(systemd);
+	pid = systemd_start_unit(systemd);
 	g_variant_unref(client_result(f->client, serial));
 	kill_vm(f, systemd, web, pid);
 }
@@ -712,7 +443,7 @@ static GPid play_unit(const Unit *unit, const char *script, const char *uuid)
 	g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
 	char *argv[] = {self, (char *)"play", (char *)script, (char *)"-uuid", (char *)uuid, NULL};
 	int output;
-	GPid pid = spawn(argv, unit->fd, &output);
+	GPid pid = unit_spawn(argv, unit->fd, &output);
 	char byte;
 
 	if (strchr(script, 'd'))
@@ -730,20 +461,20 @@ static void test_launcher_ends(void)
 
 	for (gsize i = 0; i < G_N_ELEMENTS(scripts); i++) {
 		guint serial = send_start(f, web);
-		Unit unit = await_unit(systemd);
+		Unit unit = systemd_await_unit(systemd);
 		GPid pid;
 		int status;
 
 		g_test_message("%s", scripts[i]);
-		accept_unit(systemd, &unit);
+		systemd_accept(systemd, &unit);
 		pid = play_unit(&unit, scripts[i], "x");
 		unit_forget(&unit);
 		client_expect_error(f->client, serial, ROOST_ERROR("QemuFailed"),
 			"Start: the unit * ended before it became QEMU; its journal says why");
 		/* One that has all it needs must not become QEMU any more. */
-		status = reap(pid);
+		status = unit_reap(pid);
 		g_assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		await_unref(systemd);
+		systemd_await_unref(systemd);
 		client_assert_property(f->client, web, "State", "'off'");
 	}
 	assert_starts(f, systemd, web);
@@ -754,12 +485,12 @@ static void end_start(Fixture *f, Systemd *systemd, const char *path, const char
 {
 	Client *c = f->client;
 	guint start = send_start(f, path), end;
-	Unit unit = await_unit(systemd);
+	Unit unit = systemd_await_unit(systemd);
 	GPid pid = 0;
 
 	g_test_message("%s, %s", script ? script : "no answer", by_kill ? "Kill" : "CancelOperation");
 	if (script)
-		accept_unit(systemd, &unit);
+		systemd_accept(systemd, &unit);
 	if (script && *script)
 		pid = play_unit(&unit, script, "x");
 	end = by_kill ? client_send(c, path, VM, "Kill", NULL)
@@ -770,11 +501,11 @@ static void end_start(Fixture *f, Systemd *systemd, const char *path, const char
 	if (!pid)
 		await_end_of_file(unit.fd);
 	if (!script)
-		accept_unit(systemd, &unit);
-	await_unref(systemd);
+		systemd_accept(systemd, &unit);
+	systemd_await_unref(systemd);
 	if (pid) {
 		kill(pid, SIGKILL);
-		reap(pid);
+		unit_reap(pid);
 	}
 	unit_forget(&unit);
 	client_assert_property(c, path, "State", "'off'");
@@ -806,7 +537,7 @@ static void test_adopted(void)
 	g_autoptr(Fixture) f = world_new(&systemd, 0);
 	g_autofree char *web = fixture_define(f, "web", NULL, NULL), *name = NULL;
 	guint serial = send_start(f, web);
-	GPid pid = start_unit(systemd);
+	GPid pid = systemd_start_unit(systemd);
 	g_autoptr(GVariant) unit = NULL;
 
 	g_variant_unref(client_result(f->client, serial));
@@ -837,11 +568,11 @@ static void test_killed_between(void)
 	GPid pid;
 
 	send_start(f, web);
-	unit = await_unit(systemd);
+	unit = systemd_await_unit(systemd);
 	fixture_kill_roostd(f);
 	/* The launcher comes too late, and ends by itself. */
-	pid = run_unit(&unit);
-	status = reap(pid);
+	pid = unit_run(&unit);
+	status = unit_reap(pid);
 	g_assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	unit_forget(&unit);
 	fixture_start_roostd(f);
@@ -885,14 +616,14 @@ static void test_impostor(void)
 	g_assert_no_error(error);
 	g_assert_cmpint(read(words, &byte, 1), ==, 1);
 	send_start(f, web);
-	unit = await_unit(systemd);
+	unit = systemd_await_unit(systemd);
 	fixture_kill_roostd(f);
 	unit_forget(&unit);
 	fixture_start_roostd(f);
 	client_assert_property(f->client, web, "PID", "uint32 0");
 	assert_starts(f, systemd, web);
 	close(input);
-	reap(pid);
+	unit_reap(pid);
 	close(words);
 }
 
@@ -908,8 +639,8 @@ static void test_killed_before_record(void)
 	GPid pid;
 
 	send_start(f, web);
-	unit = await_unit(systemd);
-	accept_unit(systemd, &unit);
+	unit = systemd_await_unit(systemd);
+	systemd_accept(systemd, &unit);
 	pid = play_unit(&unit, "wrwrdp", g_variant_get_string(uuid, NULL));
 	fixture_kill_roostd(f);
 	glob = g_strdup_printf("'%s'", unit.name);
