@@ -31,24 +31,6 @@ int qemu_launch_pair(int *ret_ours, int *ret_launchers)
 	return 0;
 }
 
-/* 0, or -ETIMEDOUT, or another negative errno. */
-static int wait_for(int fd, short events, uint64_t deadline_usec)
-{
-	for (;;) {
-		struct pollfd p = {.fd = fd, .events = events};
-		uint64_t now = clock_monotonic_usec();
-		uint64_t left_msec = now < deadline_usec ? (deadline_usec - now) / USEC_PER_MSEC + 1 : 0;
-		int n = poll(&p, 1, (int)MIN(left_msec, G_MAXINT));
-
-		if (n > 0)
-			return 0;
-		if (n == 0 && left_msec == 0)
-			return -ETIMEDOUT;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-	}
-}
-
 /* ---- hearing ---- */
 static bool find_credentials(struct msghdr *message, struct ucred *ret)
 {
@@ -81,7 +63,7 @@ static int hear_word(int socket_fd, uint64_t deadline_usec, struct ucred *ret_se
 	int r;
 
 	do {
-		r = wait_for(socket_fd, POLLIN, deadline_usec);
+		r = fd_wait(socket_fd, POLLIN, deadline_usec);
 		if (r < 0)
 			return r;
 		n = recvmsg(socket_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -131,7 +113,7 @@ static int send_packet(int socket_fd, LaunchPacket *packet, const int *fds, uint
 	while (sendmsg(socket_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		if (errno != EINTR && errno != EAGAIN)
 			return errno == ECONNRESET ? -EPIPE : -errno;
-		r = wait_for(socket_fd, POLLOUT, deadline_usec);
+		r = fd_wait(socket_fd, POLLOUT, deadline_usec);
 		if (r < 0)
 			return r;
 	}
@@ -241,7 +223,7 @@ int qemu_launch(int socket_fd, uid_t uid, char **argv, const int *fds, size_t n_
 	if (r < 0) {
 		/* It may have all it needs, and its word be on its way. */
 		qemu_process_signal(process, SIGKILL);
-		wait_for(process->pidfd, POLLIN, clock_monotonic_usec() + END_USEC);
+		fd_wait(process->pidfd, POLLIN, clock_monotonic_usec() + END_USEC);
 		return r;
 	}
 	*ret_process = g_steal_pointer(&process);

@@ -22,24 +22,6 @@ struct Rights {
 	uint64_t deadline_usec;
 };
 
-/* True: it is readable (or its other end gone). */
-static bool wait_for(int fd, uint64_t deadline_usec)
-{
-	for (;;) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
-		uint64_t now = clock_monotonic_usec();
-		uint64_t left_msec = now < deadline_usec ? (deadline_usec - now) / USEC_PER_MSEC + 1 : 0;
-		int n = poll(&p, 1, (int)MIN(left_msec, G_MAXINT));
-
-		if (n > 0)
-			return true;
-		if (n == 0 && left_msec == 0)
-			return false;
-		if (n < 0 && errno != EINTR)
-			return false;
-	}
-}
-
 /* It ends by itself when the socket is closed, unless its storage hangs. */
 static void end_child(Rights *rights, bool at_once)
 {
@@ -48,9 +30,9 @@ static void end_child(Rights *rights, bool at_once)
 	fd_close(&rights->socket_fd);
 	if (!rights->child)
 		return;
-	if (at_once || !wait_for(rights->child->pidfd, clock_monotonic_usec() + END_USEC))
+	if (at_once || fd_wait(rights->child->pidfd, POLLIN, clock_monotonic_usec() + END_USEC) < 0)
 		qemu_process_signal(rights->child, SIGKILL);
-	if (wait_for(rights->child->pidfd, clock_monotonic_usec() + END_USEC))
+	if (fd_wait(rights->child->pidfd, POLLIN, clock_monotonic_usec() + END_USEC) >= 0)
 		qemu_process_reap(rights->child, &code, &signal);
 	g_clear_pointer(&rights->child, qemu_process_unref);
 }
@@ -111,7 +93,7 @@ static int await_child(Rights *rights, char **ret_complaint)
 	g_autofree char *words = NULL;
 	int fd = -1, r = -ETIMEDOUT;
 
-	if (wait_for(rights->socket_fd, rights->deadline_usec))
+	if (fd_wait(rights->socket_fd, POLLIN, rights->deadline_usec) >= 0)
 		r = read_answer(rights->socket_fd, &fd);
 	if (r >= 0)
 		return 0;
@@ -184,7 +166,7 @@ static int ask_child(Rights *rights, const RightsRequest *request)
 		return -ECHILD;
 	if (send(rights->socket_fd, request, sizeof *request, MSG_NOSIGNAL) < 0) {
 		r = errno == EPIPE ? -ECHILD : -errno;
-	} else if (!wait_for(rights->socket_fd, rights->deadline_usec)) {
+	} else if (fd_wait(rights->socket_fd, POLLIN, rights->deadline_usec) < 0) {
 		r = -ETIMEDOUT;
 	} else {
 		r = read_answer(rights->socket_fd, &fd);

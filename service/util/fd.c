@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "util/clock.h"
 
 void fd_close(int *fd)
 {
@@ -123,6 +126,23 @@ int fd_make_fifo(const char *path, int *ret_reader, int *ret_writer)
 	*ret_reader = g_steal_fd(&reader);
 	*ret_writer = g_steal_fd(&writer);
 	return 0;
+}
+
+int fd_wait(int fd, short events, uint64_t deadline_usec)
+{
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = events};
+		uint64_t now = clock_monotonic_usec();
+		uint64_t left_msec = now < deadline_usec ? (deadline_usec - now) / USEC_PER_MSEC + 1 : 0;
+		int n = poll(&p, 1, (int)MIN(left_msec, G_MAXINT));
+
+		if (n > 0)
+			return 0;
+		if (n == 0 && left_msec == 0)
+			return -ETIMEDOUT;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
 }
 
 int fd_write_all(int fd, const void *data, size_t size)

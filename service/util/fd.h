@@ -38,6 +38,10 @@ int fd_make_fifo(const char *path, int *ret_reader, int *ret_writer);
 /* Any thread: the reading end of one that is there; -EINVAL: it is none. */
 int fd_open_fifo(const char *path);
 
+/* A thread that may wait: until there is one of these poll(2) events, or the end of the other side. 0;
+ * -ETIMEDOUT: not before the deadline (monotonic); or another negative errno. */
+int fd_wait(int fd, short events, uint64_t deadline_usec);
+
 /* Any thread: writes all of it to a blocking fd. 0 or a negative errno. */
 int fd_write_all(int fd, const void *data, size_t size);
 

@@ -192,6 +192,25 @@ static void test_fifo(void)
 	g_assert_cmpint(fd_open_fifo("/nowhere/words"), ==, -ENOENT);
 }
 
+static void test_wait(void)
+{
+	uint64_t never = UINT64_MAX, past = clock_monotonic_usec();
+	int ends[2];
+
+	g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
+	g_assert_cmpint(fd_wait(ends[0], POLLIN, past), ==, -ETIMEDOUT);
+	g_assert_cmpint(fd_wait(ends[0], POLLIN, past + 2000), ==, -ETIMEDOUT);
+	g_assert_cmpint(fd_wait(ends[1], POLLOUT, never), ==, 0);
+	g_assert_cmpint(write(ends[1], "x", 1), ==, 1);
+	g_assert_cmpint(fd_wait(ends[0], POLLIN, past), ==, 0);
+	g_assert_cmpint(fd_wait(ends[0], POLLIN, never), ==, 0);
+	g_assert_cmpint(read(ends[0], &(char){0}, 1), ==, 1);
+	/* The other side's end. */
+	fd_close(&ends[1]);
+	g_assert_cmpint(fd_wait(ends[0], POLLIN, never), ==, 0);
+	fd_close(&ends[0]);
+}
+
 static void test_write_all(void)
 {
 	size_t size = 1024 * 1024;
@@ -368,6 +387,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/fd/unix-fails", test_unix_fails);
 	g_test_add_func("/fd/backlog", test_backlog);
 	g_test_add_func("/fd/fifo", test_fifo);
+	g_test_add_func("/fd/wait", test_wait);
 	g_test_add_func("/fd/write-all", test_write_all);
 	g_test_add_func("/fd/read-file", test_read_file);
 	g_test_add_func("/fd/read-file-fails", test_read_file_fails);
