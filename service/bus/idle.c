@@ -13,16 +13,17 @@
 #define LAST_CALLS_USEC (10 * USEC_PER_SEC) /* for so long they may be under way */
 #define LOOK_USEC       (20 * USEC_PER_MSEC)
 
-static bool has_calls(Bus *bus) ON_BUS_THREAD
+/* What comes to an end by itself. */
+static bool has_operations(Bus *bus) ON_BUS_THREAD
 {
 	return !calls_are_over(bus) || g_hash_table_size(bus->calls_by_uid) > 0 ||
-	       senders_first_waiting(bus) || authority_first_waiting(bus);
+	       senders_first_waiting(bus) || authority_first_waiting(bus) || bus->n_autostarting > 0 ||
+	       bus->n_restarting > 0 || !g_queue_is_empty(&bus->autostart);
 }
 
 static bool has_work(Bus *bus) ON_BUS_THREAD
 {
-	return bus->n_running > 0 || has_calls(bus) || bus->n_autostarting > 0 || bus->n_restarting > 0 ||
-	       g_hash_table_size(bus->units.held) > 0 || !g_queue_is_empty(&bus->autostart);
+	return bus->n_running > 0 || g_hash_table_size(bus->units.held) > 0 || has_operations(bus);
 }
 
 static void fail(Bus *bus, const char *what, int error)
@@ -78,7 +79,7 @@ static void finish_last_calls(Bus *bus) ON_BUS_THREAD
 {
 	uint64_t now = clock_monotonic_usec();
 
-	if (has_calls(bus) && now < bus->idle.released_usec + LAST_CALLS_USEC)
+	if (has_operations(bus) && now < bus->idle.released_usec + LAST_CALLS_USEC)
 		timer_set(&bus->idle.timer, now + LOOK_USEC);
 	else
 		leave(bus);
@@ -92,7 +93,6 @@ static int on_drained(sd_bus_message *message, void *userdata, sd_bus_error *err
 	bus->idle.slot = sd_bus_slot_unref(bus->idle.slot);
 	if (bus->ending)
 		return 0;
-	bus->idle.is_drained = true;
 	if (bus->idle.is_last)
 		finish_last_calls(bus);
 	else if (bus->idle.last_call_usec > bus->idle.released_usec || has_work(bus))
@@ -128,7 +128,7 @@ static void on_idle_time(void *user)
 	assert_bus_thread(__func__);
 	if (bus->ending || bus->idle.slot)
 		return;
-	if (bus->idle.is_last && bus->idle.is_drained) {
+	if (bus->idle.is_last) {
 		finish_last_calls(bus);
 		return;
 	}
@@ -140,7 +140,6 @@ static void on_idle_time(void *user)
 		return;
 	}
 	bus->idle.released_usec = now;
-	bus->idle.is_drained = false;
 	/* Before the name is free, so that systemd hears of it before the bus asks it for a new roostd. */
 	bus->idle.is_last = sd_notify(false, "STOPPING=1") > 0;
 	r = sd_bus_release_name_async(bus->connection, &bus->idle.slot, BUS_NAME, on_released, bus);

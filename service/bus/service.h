@@ -129,7 +129,6 @@ struct Bus {
 		Timer timer;
 		sd_bus_slot *slot; /* the name is being given up, or taken again */
 		bool is_last;      /* systemd was told that this is the end */
-		bool is_drained;   /* what came before the name was given up has come */
 	} idle;
 	int exit_code;
 
